@@ -1,0 +1,1 @@
+"""Volumes and skeletons: read where they are, written as OME-Zarr and SWC."""

@@ -1,0 +1,69 @@
+"""Skeletons: nodes and edges in space, read from SWC, the XPRESS pickle or npz, told by content."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectomics.errors import InputError
+from connectomics.roi import Roi
+
+
+@dataclass(frozen=True, eq=False)
+class Skeletons:
+    """Many skeletons in one graph; the order of the nodes is the file's (the XPRESS score depends on it).
+
+    Attributes
+    ----------
+    nodes : (n, 3) float64
+        World positions, nm, zyx.
+    edges : (m, 2) int64
+        Pairs of node indices.
+    ids : (n,) int64
+        Skeleton of each node, as the file numbers them.
+    radii : (n,) float64
+        nm, NaN where unknown.
+    """
+
+    nodes: NDArray[np.float64]
+    edges: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    radii: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "nodes", np.asarray(self.nodes, np.float64).reshape(-1, 3))
+        set_field(self, "edges", np.asarray(self.edges, np.int64).reshape(-1, 2))
+        set_field(self, "ids", np.asarray(self.ids, np.int64).reshape(-1))
+        set_field(self, "radii", np.asarray(self.radii, np.float64).reshape(-1))
+        count = len(self.nodes)
+        if len(self.ids) != count or len(self.radii) != count:
+            raise InputError(
+                f"skeletons: expected an id and a radius for each of {count} nodes, "
+                f"got {len(self.ids)} ids and {len(self.radii)} radii."
+            )
+        if not np.isfinite(self.nodes).all():
+            raise InputError("skeletons: node positions must be finite numbers.")
+        if len(self.edges) and not (self.edges.min() >= 0 and self.edges.max() < count):
+            raise InputError(
+                f"skeletons: edges must join nodes 0..{count - 1}, "
+                f"got {self.edges.min()}..{self.edges.max()}."
+            )
+
+    def __len__(self) -> int:
+        """Number of nodes."""
+        return len(self.nodes)
+
+    @property
+    def lengths(self) -> NDArray[np.float64]:
+        """Length of each edge, nm, (m,)."""
+        ends = self.nodes[self.edges]
+        return np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
+
+    def crop(self, roi: Roi) -> "Skeletons":
+        """Keep the nodes inside `roi` (low faces belong to it, high faces do not) and their edges."""
+        inside = (self.nodes >= np.asarray(roi.offset)) & (self.nodes < np.asarray(roi.end))
+        keep: NDArray[np.bool_] = np.all(inside, axis=1)
+        renumbered = np.cumsum(keep) - 1
+        edges = self.edges[keep[self.edges].all(axis=1)]
+        return Skeletons(self.nodes[keep], renumbered[edges], self.ids[keep], self.radii[keep])
