@@ -1,0 +1,126 @@
+# The private environment that scripts/demo, scripts/test and scripts/check_wheel share. Sourced by them, never run.
+#
+#   prepare_environment [EXTRAS]   sets $venv; installs only when something that matters has changed
+#   find_python                    sets $python to a Python that is new enough
+#
+# CONNECTOMICS_VENV    where the environment lives (default: .venv in the checkout)
+# CONNECTOMICS_PYTHON  the Python to make it with (default: the first one found that is new enough)
+
+root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
+constraints="$root/scripts/constraints.txt"
+venv="${CONNECTOMICS_VENV:-$root/.venv}"
+[[ "$venv" == /* ]] || venv="$PWD/$venv"
+
+# Settings of the caller's that would lead an install, or an import, out of the private environment.
+unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_VIRTUALENV
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+
+say() { printf '%s\n' "$*" >&2; }
+stop() { say "$@"; exit 2; }
+
+find_python() {
+    local candidate found tried=""
+    for candidate in ${CONNECTOMICS_PYTHON:+"$CONNECTOMICS_PYTHON"} \
+        python3 python3.11 python3.12 python3.13 python3.14 python; do
+        found="$("$candidate" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" || continue
+        if [[ "$found" =~ ^3\.([0-9]+)$ ]] && ((BASH_REMATCH[1] >= 11)); then
+            python="$candidate"
+            return
+        fi
+        tried+=" $candidate = $found"
+        [[ -z "${CONNECTOMICS_PYTHON:-}" ]] || break
+    done
+    stop "Python 3.11 or newer is needed, but none was found (on PATH:${tried:- no Python at all})." \
+        "Install one, or name it: CONNECTOMICS_PYTHON=/path/to/python3.11 ${0##*/}"
+}
+
+make_environment() {
+    local folder="$1" problem
+    find_python
+    # A folder that holds something else is never emptied; an environment that is half made is.
+    if [[ -d "$folder" && ! -f "$folder/pyvenv.cfg" && "$folder" != "$root/.venv" && -n "$(ls -A -- "$folder")" ]]; then
+        stop "$folder is a folder with other files in it and no Python environment." \
+            "Name another place in CONNECTOMICS_VENV, or empty this one."
+    fi
+    if ! problem="$("$python" -m venv --clear -- "$folder" 2>&1)"; then
+        say "$problem"
+        stop "$python could not make an environment in $folder." \
+            "If it lacks venv or ensurepip, install them (Debian, Ubuntu: apt install python3-venv) and run this again."
+    fi
+}
+
+environment_works() { "$venv/bin/python" -c 'import pip' >/dev/null 2>&1; }
+
+# What the installed environment depends on, as one hash: metadata, versions, the checkout's place, Python itself.
+environment_hash() {
+    "$venv/bin/python" -I -c '
+import hashlib, sys
+digest = hashlib.sha256("\0".join([sys.version, *sys.argv[1:]]).encode())
+for path in sys.argv[2:]:
+    digest.update(open(path, "rb").read())
+print(digest.hexdigest())' "$root" "$root/pyproject.toml" "$constraints"
+}
+
+show_progress() { # LOG: one line, kept up to date, while pip works
+    local started=$SECONDS
+    trap '' INT
+    while sleep 1; do
+        printf '\r\033[K  %3d s  %.60s' "$((SECONDS - started))" \
+            "$(grep -E '^(Collecting|Installing|Building)' "$1" 2>/dev/null | tail -n 1)" >&2
+    done
+}
+
+install_project() { # EXTRAS LOG
+    local ticker="" status=0
+    if [[ -t 2 ]]; then
+        show_progress "$2" &
+        ticker=$!
+    fi
+    "$venv/bin/python" -m pip install --no-input --progress-bar off \
+        -c "$constraints" -e "$root${1:+[$1]}" >"$2" 2>&1 || status=$?
+    if [[ -n "$ticker" ]]; then
+        kill "$ticker" 2>/dev/null
+        wait "$ticker" 2>/dev/null
+        printf '\r\033[K' >&2
+    fi
+    return "$status"
+}
+
+# One set-up at a time in this checkout, where the system has flock.
+lock_environment() {
+    if command -v flock >/dev/null; then
+        exec 9<"$root/pyproject.toml"
+        flock -n 9 || { say "Waiting for another set-up of this checkout to end ..." && flock 9; }
+    fi
+}
+
+prepare_environment() {
+    local extras="${1:-}" log stamp want started=$SECONDS fresh=""
+    lock_environment
+    if ! environment_works; then
+        say "Making a private Python environment in $venv ..."
+        make_environment "$venv"
+        fresh=yes
+    fi
+    want="$(environment_hash)" || stop "Cannot read pyproject.toml or scripts/constraints.txt in $root."
+    stamp="$venv/connectomics-installed${extras:+-$extras}"
+    log="$venv/connectomics-install.log"
+    if [[ "$(cat -- "$stamp" 2>/dev/null)" != "$want" ]]; then
+        rm -f -- "$venv"/connectomics-installed* # until this ends well, nothing here counts as installed
+        say "Installing the packages of scripts/constraints.txt (the first time: about 2 GB, minutes) ..."
+        if ! install_project "$extras" "$log"; then
+            if [[ -z "$fresh" ]]; then
+                say "That failed in the environment that was there; making a new one ..."
+                make_environment "$venv"
+            fi
+            if [[ -n "$fresh" ]] || ! install_project "$extras" "$log"; then
+                tail -n 20 -- "$log" >&2
+                stop "pip could not install the packages: see above, and all of it in $log"
+            fi
+        fi
+        # The plain install is a part of every other, so it is done too.
+        printf '%s\n' "$want" | tee -- "$stamp" >"$venv/connectomics-installed"
+        say "Installed in $((SECONDS - started)) s."
+    fi
+    exec 9<&-
+}
