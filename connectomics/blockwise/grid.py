@@ -1,0 +1,137 @@
+"""Cut a region into write blocks of whole chunks, and give each block its read halo."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from connectomics.errors import InputError
+from connectomics.roi import IntTriple
+
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One unit of work.
+
+    Attributes
+    ----------
+    number : int
+        Position in C order; results are reduced in this order, never in order of completion.
+    index : tuple of int
+        Position along each axis (zyx).
+    box : tuple of slice
+        The voxels this block writes, relative to the region's low corner.
+    """
+
+    number: int
+    index: IntTriple
+    box: Box
+
+    @property
+    def shape(self) -> IntTriple:
+        """Voxels along each axis (zyx)."""
+        z, y, x = (s.stop - s.start for s in self.box)
+        return z, y, x
+
+    @property
+    def corner(self) -> IntTriple:
+        """First voxel (zyx)."""
+        z, y, x = (s.start for s in self.box)
+        return z, y, x
+
+    @property
+    def name(self) -> str:
+        """How messages call this block, for example ``block 3 (voxels 0:64, 64:128, 0:64)``."""
+        spans = ", ".join(f"{s.start}:{s.stop}" for s in self.box)
+        return f"block {self.number} (voxels {spans})"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Write blocks that tile a region, in C order.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Voxels of the region (zyx).
+    block : tuple of int
+        Voxels of a block (zyx); blocks at the high faces are cut.
+    """
+
+    shape: IntTriple
+    block: IntTriple
+
+    @property
+    def counts(self) -> IntTriple:
+        """Blocks along each axis (zyx)."""
+        z, y, x = (math.ceil(s / b) for s, b in zip(self.shape, self.block, strict=True))
+        return z, y, x
+
+    def __len__(self) -> int:
+        return math.prod(self.counts)
+
+    def __getitem__(self, number: int) -> Block:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        _, ny, nx = self.counts
+        z, rest = divmod(number, ny * nx)
+        y, x = divmod(rest, nx)
+        index = (z, y, x)
+        lows = [i * b for i, b in zip(index, self.block, strict=True)]
+        highs = [min(lo + b, s) for lo, b, s in zip(lows, self.block, self.shape, strict=True)]
+        bz, by, bx = (slice(lo, hi) for lo, hi in zip(lows, highs, strict=True))
+        return Block(number, index, (bz, by, bx))
+
+    def __iter__(self) -> Iterator[Block]:
+        return (self[number] for number in range(len(self)))
+
+    def containing(self, voxel: Sequence[int]) -> int:
+        """Number of the block that holds a voxel of the region."""
+        _, ny, nx = self.counts
+        z, y, x = (int(v) // b for v, b in zip(voxel, self.block, strict=True))
+        return (z * ny + y) * nx + x
+
+
+def grow(box: Box, low: Sequence[int], high: Sequence[int], shape: Sequence[int]) -> Box:
+    """Grow `box` by `low` and `high` voxels (zyx), clipped to ``0..shape``."""
+    z, y, x = (
+        slice(max(0, s.start - lo), min(n, s.stop + hi))
+        for s, lo, hi, n in zip(box, low, high, shape, strict=True)
+    )
+    return z, y, x
+
+
+def inside(box: Box, outer: Box) -> Box:
+    """`box` in the coordinates of an array that was cut at `outer`."""
+    z, y, x = (slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, outer, strict=True))
+    return z, y, x
+
+
+def chunk_for_block(block: IntTriple, shape: IntTriple, candidates: Sequence[int] = (64, 32)) -> IntTriple:
+    """The largest chunk edge of which `block` is made of whole ones, axis by axis.
+
+    A block that covers the whole region along an axis always fits.
+
+    Raises
+    ------
+    InputError
+        No candidate divides the block; the message names the nearest block that fits.
+    """
+    chunk = []
+    for edge, size in zip(block, shape, strict=True):
+        if edge < 1:
+            raise InputError(f"--block: must be positive, got {block}.")
+        if edge >= size:
+            chunk.append(min(candidates[0], size))
+            continue
+        fitting = [c for c in candidates if edge % c == 0]
+        if not fitting:
+            nearest = tuple(max(1, round(b / candidates[-1])) * candidates[-1] for b in block)
+            raise InputError(
+                f"--block {' '.join(map(str, block))}: blocks must be whole chunks (multiples of "
+                f"{candidates[-1]} voxels); the nearest that fits is {' '.join(map(str, nearest))}."
+            )
+        chunk.append(fitting[0])
+    z, y, x = chunk
+    return z, y, x

@@ -1,0 +1,93 @@
+"""One live run per output: a lock file with host, pid, start and a heartbeat."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+from connectomics.blockwise.files import read_json, write_json
+from connectomics.errors import BusyError
+
+HEARTBEAT_SECONDS = 10.0
+STALE_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Lock:
+    """Hold the output for the time of a run; use as a context manager.
+
+    Parameters
+    ----------
+    path
+        The lock file.
+
+    Raises
+    ------
+    BusyError
+        On entering, when another live run holds the output.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._mine = {"host": socket.gethostname(), "pid": os.getpid(), "start": time.time()}
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:  # exclusive creation decides between two runs that start at once
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            holder = read_json(self.path)
+            if holder is None and time.time() - self.path.stat().st_mtime < HEARTBEAT_SECONDS:
+                raise BusyError(f"{self.path.parent}: another run is just starting on this output.") from None
+            if holder is not None and _alive(holder):
+                raise BusyError(
+                    f"{self.path.parent}: another run (pid {holder['pid']} on {holder['host']}) is writing "
+                    "this output. Wait for it, or stop it."
+                ) from None
+            log.warning("taking over the lock of a run that is gone: %s", holder)
+        self._beat()
+        self._thread = threading.Thread(target=self._keep_beating, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        write_json(self.path, self._mine | {"heartbeat": time.time()})
+
+    def _keep_beating(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            try:
+                self._beat()
+            except OSError as error:  # a full disk must not end the run by way of its lock
+                log.warning("could not renew the lock: %s", error)
+
+
+def _alive(holder: dict[str, Any]) -> bool:
+    if time.time() - float(holder["heartbeat"]) > STALE_SECONDS:
+        return False
+    if holder["host"] != socket.gethostname():
+        return True
+    try:
+        # a recycled pid belongs to a process that started after the lock was taken
+        return bool(psutil.Process(int(holder["pid"])).create_time() <= float(holder["start"]) + 1)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,57 @@
+"""The `connectomics` command: parses, runs, and turns errors into one clear line and an exit code."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App
+from rich.console import Console
+
+from connectomics import __version__
+from connectomics.errors import ConnectomicsError
+
+app = App(
+    name="connectomics",
+    help="Segment X-ray and electron-microscopy volumes of the brain, with errors known.",
+    version=__version__,
+)
+
+# Each command lives in a module of its own, imported when it is asked for.
+COMMANDS = {
+    "demo": "Make a phantom, segment it with the shipped model, score it, draw it.",
+    "phantom": "Write a white-matter phantom: X-ray, EM, truth and skeletons.",
+    "info": "Say what a volume is: axes, shape, type, chunks, levels, voxel size, offset.",
+    "convert": "Copy a volume of any format to OME-Zarr with a pyramid.",
+    "train": "Train a network from a TOML file; resumes by itself.",
+    "predict": "Run a network over a volume and write its channels.",
+    "segment": "Label every neuron of a volume.",
+    "evaluate": "Compare a segmentation with truth: labels or skeletons.",
+    "models": "List, show and export the models at hand.",
+    "status": "Say how far a run is: blocks done, running, failed.",
+}
+for _name in COMMANDS:
+    app.command(f"connectomics.cli.{_name}:{_name}", name=_name)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with 0 (done), 1 (something failed) or 2 (wrong use or bad input)."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    console = Console(stderr=True)
+    try:
+        app(
+            list(arguments) if arguments is not None else None,
+            exit_on_error=True,
+            result_action="return_value",
+        )
+    except ConnectomicsError as error:
+        console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.print("interrupted: run the same command again to go on where it stopped", soft_wrap=True)
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    return 0

@@ -1,0 +1,72 @@
+"""Options that every command takes, and the report that every command can write."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from connectomics.errors import OutputExistsError
+from connectomics.pipeline.settings import RegionSettings, RunSettings
+from connectomics.settings import Settings
+
+
+class ReportSettings(Settings):
+    """What a command says, and where."""
+
+    json_file: Annotated[Path | None, Parameter(name="--json")] = None
+    """Write the command's report to this file, machine-readable."""
+    verbose: Annotated[bool, Parameter(negative="")] = False
+    """Say more."""
+    quiet: Annotated[bool, Parameter(negative="")] = False
+    """Say nothing but errors."""
+
+
+Region = Annotated[RegionSettings, Parameter(name="*", group="Input")]
+RunOptions = Annotated[RunSettings, Parameter(name="*", group="Run")]
+Report = Annotated[ReportSettings, Parameter(name="*", group="Report")]
+
+REGION = RegionSettings()
+RUN = RunSettings()
+REPORT = ReportSettings()
+
+
+def deliver(report: Mapping[str, Any], settings: ReportSettings, title: str) -> None:
+    """Print a report as a table on standard output and write it as JSON where asked."""
+    if settings.json_file is not None:
+        text = json.dumps(plain(report), indent=2) + "\n"
+        try:
+            settings.json_file.write_text(text)
+        except OSError as error:
+            raise OutputExistsError(f"--json {settings.json_file}: cannot write it: {error}.") from None
+    if not settings.quiet:
+        table = Table(title=title, show_header=False, title_justify="left")
+        for key, value in report.items():
+            table.add_row(key, _shown(value))
+        Console().print(table)
+
+
+def plain(value: Any) -> Any:
+    """A value with NaN and infinities as None, tuples as lists and paths as text, fit for JSON."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, str | int | bool) or value is None:
+        return value
+    item = getattr(value, "item", None)
+    return plain(item()) if item is not None else str(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping | list | tuple):
+        text = json.dumps(plain(value))
+        return text if len(text) < 400 else text[:397] + "..."
+    return str(value)

@@ -1,0 +1,1 @@
+"""The whole story on one page each: what a command does, stage by stage."""

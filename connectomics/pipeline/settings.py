@@ -1,0 +1,29 @@
+"""Settings that mean the same in every command that works on a volume."""
+
+from connectomics.settings import Settings
+
+
+class RegionSettings(Settings):
+    """Which part of the input, and how large its voxels are."""
+
+    voxel_size: tuple[float, float, float] | None = None
+    """Voxel size of inputs that carry none, nm (z y x)."""
+    roi_offset: tuple[float, float, float] | None = None
+    """Low corner of the region to work on, nm (z y x, world frame). Default: the whole volume."""
+    roi_size: tuple[float, float, float] | None = None
+    """Size of the region to work on, nm (z y x). Default: up to the end of the volume."""
+
+
+class RunSettings(Settings):
+    """How a run uses the machine; none of these changes the result."""
+
+    memory: str = "4GB"
+    """Memory for the whole command, such as 8GB (8e9 bytes); tiles and blocks are sized to it."""
+    workers: int | None = None
+    """Threads for the work after the network. Default: one per core."""
+    block: tuple[int, int, int] | None = None
+    """Write block, voxels (z y x), whole chunks. Default: sized to --memory."""
+    overwrite: bool = False
+    """Replace what an earlier run of this command wrote to the output."""
+    retry_failed: bool = False
+    """Do the failed blocks of an earlier run again (a plain rerun does so too)."""

@@ -1,0 +1,114 @@
+"""What the block functions of the segmentation stages share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectomics.blockwise.grid import Box, Grid, inside
+from connectomics.blockwise.output import Run
+from connectomics.blockwise.progress import Progress
+from connectomics.io.ome_zarr import open_array
+from connectomics.io.volume import Volume
+from connectomics.roi import IntTriple
+from connectomics.segmentation.settings import SegmentationSettings
+
+FRAGMENTS = "scratch/fragments"
+"""Scratch array of block-local labels (uint32); becomes ``labels/fragments`` when the ids are known."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The inputs of the segmentation stages.
+
+    Attributes
+    ----------
+    run : Run
+        Output and ledger.
+    grid : Grid
+        Write blocks over the region.
+    affinities : Volume
+        (c, z, y, x) uint8 over the region.
+    offsets : sequence of tuple
+        The affinity offset of each channel, voxels zyx.
+    settings : SegmentationSettings
+        How to segment.
+    workers : int
+        Threads.
+    progress : Progress
+        Who watches.
+    """
+
+    run: Run
+    grid: Grid
+    affinities: Volume
+    offsets: Sequence[IntTriple]
+    settings: SegmentationSettings
+    workers: int
+    progress: Progress
+
+    def local_labels(self) -> Volume:
+        """The scratch array of block-local labels."""
+        return open_array(self.run.path, FRAGMENTS)
+
+
+class Nodes:
+    """Numbers every block's local fragments through: node = base of the block + local label - 1.
+
+    Parameters
+    ----------
+    stage
+        The stage whose fragment tables are there.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self.grid = stage.grid
+        self.labels = stage.local_labels()
+        tables = [stage.run.ledger.load_table("fragments", block.number) for block in stage.grid]
+        self.counts = np.array([len(table["sizes"]) for table in tables], np.int64)
+        self.bases = np.concatenate(([0], np.cumsum(self.counts)))
+        self.keys = np.concatenate([table["keys"] for table in tables]).astype(np.uint64)
+        self.sizes = np.concatenate([table["sizes"] for table in tables]).astype(np.int64)
+
+    @property
+    def total(self) -> int:
+        """Number of nodes."""
+        return int(self.bases[-1])
+
+    def read(self, box: Box) -> NDArray[np.int64]:
+        """Nodes of the voxels of a box, -1 where there is no fragment."""
+        local = self.labels.read_box(box)
+        nodes = local.astype(np.int64)
+        for number in self._blocks(box):
+            block = self.grid[number].box
+            common = tuple(
+                slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(block, box, strict=True)
+            )
+            here = inside((common[0], common[1], common[2]), box)
+            nodes[here] += self.bases[number] - 1
+        nodes[local == 0] = -1
+        return nodes
+
+    def at(self, voxels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Nodes of single voxels, (n, 3) zyx; -1 where there is no fragment."""
+        result = np.full(len(voxels), -1, np.int64)
+        numbers = np.array([self.grid.containing(voxel) for voxel in voxels], np.int64)
+        for number in np.unique(numbers):
+            here = np.flatnonzero(numbers == number)
+            low, high = voxels[here].min(axis=0), voxels[here].max(axis=0) + 1
+            z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+            local = self.labels.read_box((z, y, x))[tuple((voxels[here] - low).T)].astype(np.int64)
+            result[here] = np.where(local > 0, local - 1 + self.bases[number], -1)
+        return result
+
+    def _blocks(self, box: Box) -> list[int]:
+        low = [s.start // b for s, b in zip(box, self.grid.block, strict=True)]
+        high = [(s.stop - 1) // b for s, b in zip(box, self.grid.block, strict=True)]
+        _, ny, nx = self.grid.counts
+        return [
+            (z * ny + y) * nx + x
+            for z in range(low[0], high[0] + 1)
+            for y in range(low[1], high[1] + 1)
+            for x in range(low[2], high[2] + 1)
+        ]

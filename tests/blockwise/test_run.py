@@ -1,0 +1,78 @@
+"""Runs resume, name what failed, and do only what is left."""
+
+import pytest
+
+from connectomics.blockwise.grid import Grid
+from connectomics.blockwise.ledger import Ledger
+from connectomics.blockwise.run import run_blocks, run_stream
+from connectomics.errors import FormatError, InputError, RunFailed
+
+GRID = Grid((4, 4, 4), (2, 2, 2))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_block_runs_once_and_a_rerun_does_nothing(tmp_path, workers):
+    ledger, seen = Ledger(tmp_path), []
+    run_blocks("step", GRID, lambda block: seen.append(block.number), ledger, workers=workers)
+    assert sorted(seen) == list(range(8))
+    run_blocks("step", GRID, lambda block: seen.append(block.number), ledger, workers=workers)
+    assert len(seen) == 8
+
+
+def test_a_failing_block_is_named_the_others_are_done_and_a_rerun_does_only_it(tmp_path):
+    ledger = Ledger(tmp_path)
+
+    def fail_on_three(block):
+        if block.number == 3:
+            raise ValueError("bad voxels")
+
+    with pytest.raises(RunFailed, match=r"1 of 8 blocks failed: block 3 .*ValueError: bad voxels"):
+        run_blocks("step", GRID, fail_on_three, ledger, workers=2)
+    assert ledger.done("step") == {0, 1, 2, 4, 5, 6, 7}
+    assert [failure.block for failure in ledger.failures("step")] == [3]
+    seen = []
+    run_blocks("step", GRID, lambda block: seen.append(block.number), ledger)
+    assert seen == [3]
+    assert ledger.failures("step") == []
+
+
+def test_bad_input_in_every_block_is_bad_input(tmp_path):
+    def refuse(block):
+        raise FormatError("broken file")
+
+    with pytest.raises(InputError, match="broken file"):
+        run_blocks("step", GRID, refuse, Ledger(tmp_path))
+
+
+def test_an_interrupt_keeps_what_is_done(tmp_path):
+    ledger = Ledger(tmp_path)
+
+    def interrupt(block):
+        if block.number == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_blocks("step", GRID, interrupt, ledger)
+    assert {0, 1, 2} <= ledger.done("step") < set(range(8))
+
+
+def test_streams_report_each_block(tmp_path):
+    ledger = Ledger(tmp_path)
+
+    def stream(blocks, done, failed):
+        for block in blocks:
+            if block.number == 2:
+                failed(block, OSError("gone"))
+            else:
+                done(block, 0.1)
+
+    with pytest.raises(RunFailed, match="block 2"):
+        run_stream("step", GRID, stream, ledger)
+    assert ledger.done("step") == set(range(8)) - {2}
+
+
+def test_a_damaged_record_means_the_block_is_done_again(tmp_path):
+    ledger = Ledger(tmp_path)
+    run_blocks("step", GRID, lambda block: None, ledger)
+    next((tmp_path / "step").glob("*/*4.json")).write_text("{")
+    assert ledger.done("step") == set(range(8)) - {4}
