@@ -86,12 +86,12 @@ def open_run(
     fresh = not root.exists()
     if not overwrite:
         _check_products(root, Ledger(folder), identity, products)
+    create_group(root)
     try:
         with Lock(root / "ledger" / "lock.json"):
             if overwrite:
                 for name in (*products, f"ledger/{command}"):
                     shutil.rmtree(root / name, ignore_errors=True)
-            create_group(root)
             ledger = Ledger(folder)
             if ledger.noted("run") is None:
                 ledger.note("run", plain)

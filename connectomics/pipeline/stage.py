@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from connectomics.blockwise.grid import Box, Grid, inside
 from connectomics.blockwise.output import Run
 from connectomics.blockwise.progress import Progress
+from connectomics.blockwise.run import BlockFunction, run_blocks
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.volume import Volume
 from connectomics.roi import IntTriple
@@ -47,6 +48,10 @@ class Stage:
     settings: SegmentationSettings
     workers: int
     progress: Progress
+
+    def run_blocks(self, step: str, work: BlockFunction) -> None:
+        """Run `work` over the grid, recorded in the ledger as `step`."""
+        run_blocks(step, self.grid, work, self.run.ledger, workers=self.workers, progress=self.progress)
 
     def local_labels(self) -> Volume:
         """The scratch array of block-local labels."""

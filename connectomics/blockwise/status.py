@@ -1,0 +1,40 @@
+"""What the ledger says of the runs on an output."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from connectomics.blockwise.ledger import Ledger
+from connectomics.errors import InputError
+
+
+def read_status(out: str | Path) -> dict[str, Any]:
+    """Blocks done and failed, median seconds a block and the slowest ones, per command and step.
+
+    Raises
+    ------
+    InputError
+        The output does not exist or no command of ours wrote to it.
+    """
+    folder = Path(out) / "ledger"
+    if not folder.is_dir():
+        raise InputError(f"{out}: no run has been recorded there.")
+    report: dict[str, Any] = {}
+    for command in sorted(path for path in folder.iterdir() if path.is_dir()):
+        ledger = Ledger(command)
+        report[command.name] = "complete" if ledger.noted("complete") else "not complete"
+        for step in sorted(path.name for path in command.iterdir() if path.is_dir()):
+            report[f"{command.name} / {step}"] = _step(ledger, step)
+    report["live"] = (folder / "lock.json").exists()
+    return report
+
+
+def _step(ledger: Ledger, step: str) -> dict[str, Any]:
+    records = ledger.records(step)
+    done = [record for record in records if record["status"] == "done"]
+    slowest = sorted(done, key=lambda record: -record["seconds"])[:3]
+    summary: dict[str, Any] = {"done": len(done), "failed": [f.name for f in ledger.failures(step)]}
+    if done:
+        summary["median_seconds"] = statistics.median(record["seconds"] for record in done)
+        summary["slowest"] = [f"{record['name']}: {record['seconds']} s" for record in slowest]
+    return summary

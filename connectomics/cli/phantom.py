@@ -1,0 +1,47 @@
+"""`connectomics phantom`: write a white-matter phantom."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from connectomics.cli.options import REPORT, RUN, Report, RunOptions, deliver
+from connectomics.cli.session import session
+from connectomics.phantom.settings import PhantomSettings
+
+PHANTOM = PhantomSettings()
+
+
+def phantom(
+    out: Path,
+    *,
+    shape: tuple[int, int, int],
+    modality: Literal["xray", "em", "both"] = "xray",
+    truth: bool = False,
+    phantom: Annotated[PhantomSettings, Parameter(name="*", group="Phantom")] = PHANTOM,
+    run: RunOptions = RUN,
+    report: Report = REPORT,
+) -> None:
+    """Write a white-matter phantom: OUT.zarr/xray, OUT.zarr/em, OUT.zarr/labels/truth, OUT.skeletons/.
+
+    The same seed gives the same tissue whatever the shape and block, so a phantom can be terabytes.
+
+    Parameters
+    ----------
+    out
+        OME-Zarr group to write.
+    shape
+        Voxels (z y x).
+    modality
+        Which images to write.
+    truth
+        Also write the voxel labels, and the skeletons beside the group.
+    """
+    from connectomics.pipeline.phantom import write_phantom
+
+    products = ["xray", "em"] if modality == "both" else [modality]
+    if truth:
+        products.append("labels/truth")
+    with session(report) as display:
+        result = write_phantom(out, shape, phantom, products, run, display)
+    deliver(result, report, "phantom")

@@ -1,0 +1,50 @@
+"""`connectomics predict`: run a network over a volume."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from connectomics.cli.options import REGION, REPORT, RUN, Region, Report, RunOptions, deliver
+from connectomics.cli.segment import NETWORK, Network
+from connectomics.cli.session import session
+
+
+def predict(
+    volume: str,
+    out: Path,
+    *,
+    model: str,
+    rescale: Annotated[bool, Parameter(negative="")] = False,
+    region: Region = REGION,
+    network: Network = NETWORK,
+    run: RunOptions = RUN,
+    report: Report = REPORT,
+) -> None:
+    """Run a network over a volume and write its channels to OUT.zarr/prediction; resumes when run again.
+
+    Parameters
+    ----------
+    volume
+        Path or URL of an OME-Zarr, HDF5, TIFF, N5 or precomputed volume.
+    out
+        OME-Zarr group to write.
+    model
+        Name of a shipped model (see `connectomics models list`) or path of a model folder.
+    rescale
+        Resample the input to the model's voxel size.
+    """
+    from connectomics.pipeline.predict import predict_volume
+
+    with session(report) as display:
+        result = predict_volume(
+            volume,
+            out,
+            model,
+            region=region,
+            inference=network,
+            rescale=rescale,
+            run_settings=run,
+            progress=display,
+        )
+    deliver(result, report, "predict")

@@ -1,0 +1,37 @@
+"""`connectomics train`: train a network from a TOML file."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from connectomics.cli.options import REPORT, Report, deliver
+from connectomics.cli.session import session
+
+
+def train(
+    config: Path,
+    *,
+    output: Path | None = None,
+    overrides: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    report: Report = REPORT,
+) -> None:
+    """Train a network from a TOML file; run again, it goes on where it stopped.
+
+    Parameters
+    ----------
+    config
+        The recipe; those that made the shipped models are in data/recipes.
+    output
+        Folder of the run. Default: runs/NAME-OF-CONFIG.
+    overrides
+        Replace a setting of the recipe, as section.key=value; may be given many times.
+    """
+    from connectomics.settings import apply_overrides, read_toml
+    from connectomics.training.settings import TrainSettings
+    from connectomics.training.train import train as run_training
+
+    settings = TrainSettings.parse(apply_overrides(read_toml(config), overrides or []), str(config))
+    with session(report):
+        model = run_training(settings, output or Path("runs") / config.stem)
+    deliver({"model": str(model)}, report, "train")

@@ -1,0 +1,45 @@
+"""Stage 2: affinities to fragments, block by block, with what joins them across faces."""
+
+import numpy as np
+
+from connectomics.blockwise.grid import Block, chunk_for_block, grow, inside
+from connectomics.io.ome_zarr import create_array
+from connectomics.pipeline.stage import FRAGMENTS, Stage
+from connectomics.segmentation.fragments import block_fragments, required_halo
+
+
+def make_fragments(stage: Stage) -> None:
+    """Write block-local fragments (uint32) and, per block, a table of their keys, sizes and links."""
+    shape = stage.grid.shape
+    if not stage.run.has(FRAGMENTS):
+        create_array(
+            stage.run.path,
+            FRAGMENTS,
+            shape=shape,
+            dtype=np.uint32,
+            chunks=chunk_for_block(stage.grid.block, shape),
+            voxel_size=stage.affinities.voxel_size,
+            offset=stage.affinities.offset,
+        )
+    labels = stage.local_labels()
+    halo = (required_halo(stage.settings),) * 3
+
+    def work(block: Block) -> None:
+        outer = grow(block.box, halo, halo, shape)
+        affinities = stage.affinities.read_box(outer)
+        corner = (outer[0].start, outer[1].start, outer[2].start)
+        found = block_fragments(
+            affinities, stage.offsets, inside(block.box, outer), corner, shape, stage.settings
+        )
+        if len(found.sizes):  # an empty block keeps its chunks unwritten
+            labels.write_box(block.box, found.labels)
+        stage.run.ledger.save_table(
+            "fragments",
+            block.number,
+            keys=found.keys,
+            sizes=found.sizes,
+            link_labels=found.link_labels,
+            link_voxels=found.link_voxels,
+        )
+
+    stage.run_blocks("fragments", work)

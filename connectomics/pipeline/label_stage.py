@@ -1,0 +1,62 @@
+"""Stage 5: write the final fragments, segments and uncertainty, block by block."""
+
+import numpy as np
+
+from connectomics.blockwise.grid import Block, chunk_for_block
+from connectomics.io.ome_zarr import build_pyramid, create_array, open_array
+from connectomics.pipeline.graph_stage import Solution
+from connectomics.pipeline.resources import pyramid_levels
+from connectomics.pipeline.stage import Stage
+from connectomics.segmentation.relabel import relabel
+from connectomics.segmentation.uncertainty import voxel_uncertainty
+
+PRODUCTS = {
+    "labels/segmentation": np.uint64,
+    "labels/fragments": np.uint64,
+    "uncertainty": np.uint8,
+}
+
+
+def write_labels(stage: Stage, solution: Solution) -> None:
+    """Write ``labels/segmentation``, ``labels/fragments`` and ``uncertainty`` at full resolution."""
+    shape = stage.grid.shape
+    for name, dtype in PRODUCTS.items():
+        if not stage.run.has(name):
+            create_array(
+                stage.run.path,
+                name,
+                shape=shape,
+                dtype=dtype,
+                chunks=chunk_for_block(stage.grid.block, shape),
+                voxel_size=stage.affinities.voxel_size,
+                offset=stage.affinities.offset,
+                kind="label" if name.startswith("labels/") else "image",
+            )
+    volumes = {name: open_array(stage.run.path, name) for name in PRODUCTS}
+    nodes, fragments = solution.nodes, solution.node_to_fragment
+
+    def work(block: Block) -> None:
+        local = nodes.labels.read_box(block.box)
+        if local.any():
+            base, count = nodes.bases[block.number], nodes.counts[block.number]
+            own = np.concatenate((np.zeros(1, np.uint64), fragments[base : base + count]))
+            volumes["labels/fragments"].write_box(block.box, relabel(local, own))
+            volumes["labels/segmentation"].write_box(block.box, relabel(local, solution.lut[own]))
+        doubt = voxel_uncertainty(stage.affinities.read_box(block.box))
+        volumes["uncertainty"].write_box(block.box, doubt)
+
+    stage.run_blocks("labels", work)
+
+
+def build_pyramids(stage: Stage) -> None:
+    """Add the coarser levels that viewers need."""
+    if stage.run.ledger.noted("pyramids") is not None:
+        return
+    levels = pyramid_levels(stage.grid.shape)
+    stage.progress.start("pyramids", len(PRODUCTS), 0)
+    for name in PRODUCTS:
+        if levels > 1:
+            build_pyramid(stage.run.path, name, levels)
+        stage.progress.advance("pyramids")
+    stage.progress.finish("pyramids")
+    stage.run.ledger.note("pyramids", {"levels": levels})

@@ -1,0 +1,115 @@
+"""Write a phantom: images, truth and skeletons, block by block at any size."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectomics.blockwise.grid import Block, Box, Grid, chunk_for_block
+from connectomics.blockwise.output import Run, open_run
+from connectomics.blockwise.progress import Progress
+from connectomics.blockwise.run import run_blocks
+from connectomics.errors import InputError, OutputExistsError
+from connectomics.io.ome_zarr import build_pyramid, create_array, open_array
+from connectomics.io.skeletons import write_swc
+from connectomics.phantom.phantom import Phantom
+from connectomics.phantom.settings import PhantomSettings
+from connectomics.pipeline.resources import pyramid_levels, thread_count
+from connectomics.pipeline.settings import RunSettings
+from connectomics.roi import IntTriple, Roi, int_triple, triple
+
+DEFAULT_BLOCK = 128
+
+Render = Callable[[Box], NDArray[Any]]
+
+
+def write_phantom(
+    out: str | Path,
+    shape: Sequence[int],
+    settings: PhantomSettings,
+    products: Sequence[str],
+    run_settings: RunSettings,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write `products` (of ``xray``, ``em``, ``labels/truth``) of a phantom to an OME-Zarr group.
+
+    With truth, the skeletons go beside the group, ``OUT.skeletons/``, one SWC file an axon.
+
+    Returns
+    -------
+    dict
+        Shape, voxel size, products, and with truth the number of axons that have a skeleton.
+    """
+    size = int_triple(shape, "--shape")
+    if min(size) < 1:
+        raise InputError(f"--shape: must be positive, got {size}.")
+    block = run_settings.block or (DEFAULT_BLOCK,) * 3
+    chunk_for_block(block, size)
+    identity = {"command": "phantom", "shape": size, "products": sorted(products)}
+    identity["settings"] = settings.model_dump(mode="json")
+    skeletons = Path(out).with_suffix(".skeletons")
+    _check_skeletons(Path(out), skeletons, "labels/truth" in products, run_settings.overwrite)
+    report: dict[str, Any] = {"output": str(out), "shape": size, "products": list(products)}
+    with open_run(out, "phantom", identity, products, overwrite=run_settings.overwrite) as run:
+        if run.complete:
+            return dict(run.ledger.noted("complete")) | {"already_complete": True}
+        phantom = Phantom(settings)
+        renders: dict[str, Render] = {"xray": phantom.xray, "em": phantom.em, "labels/truth": phantom.labels}
+        grid = Grid(size, block)
+        for name in products:
+            _write_array(run, name, renders[name], grid, settings, thread_count(run_settings), progress)
+        if "labels/truth" in products:
+            extent = triple([n * settings.voxel_size for n in size])
+            traced = phantom.skeletons(Roi((0.0, 0.0, 0.0), extent))
+            write_swc(skeletons, traced)
+            report |= {"skeletons": str(skeletons), "axons": len(np.unique(traced.ids))}
+        run.ledger.note("complete", report)
+    return report
+
+
+def _write_array(
+    run: Run,
+    name: str,
+    render: Render,
+    grid: Grid,
+    settings: PhantomSettings,
+    workers: int,
+    progress: Progress,
+) -> None:
+    if not run.has(name):
+        label = name.startswith("labels/")
+        create_array(
+            run.path,
+            name,
+            shape=grid.shape,
+            dtype=np.uint64 if label else np.uint8,
+            chunks=chunk_for_block(grid.block, grid.shape),
+            voxel_size=(settings.voxel_size,) * 3,
+            offset=(0.0, 0.0, 0.0),
+            attributes={"phantom": settings.model_dump(mode="json")},
+            kind="label" if label else "image",
+        )
+    volume = open_array(run.path, name)
+
+    def write(block: Block) -> None:
+        volume.write_box(block.box, render(block.box))
+
+    run_blocks(name, grid, write, run.ledger, workers=workers, progress=progress)
+    levels = pyramid_levels(_cubic(grid.shape))
+    if levels > 1:
+        build_pyramid(run.path, name, levels)
+
+
+def _cubic(shape: Sequence[int]) -> IntTriple:
+    return int_triple(shape)
+
+
+def _check_skeletons(out: Path, folder: Path, wanted: bool, overwrite: bool) -> None:
+    mine = (out / "ledger" / "phantom").exists()
+    if wanted and folder.exists() and not (mine or overwrite):
+        raise OutputExistsError(
+            f"{folder}: exists already; the phantom's skeletons would go there. "
+            "Choose another output, or replace it with --overwrite."
+        )

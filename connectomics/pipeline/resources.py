@@ -1,0 +1,64 @@
+"""How a run shares out threads and memory, and how deep a pyramid should be."""
+
+import logging
+import math
+import os
+from collections.abc import Sequence
+
+from connectomics.errors import InputError
+from connectomics.inference.memory import parse_memory
+from connectomics.pipeline.settings import RunSettings
+from connectomics.roi import IntTriple
+
+log = logging.getLogger(__name__)
+
+SMALLEST_LEVEL = 64
+"""Edge, in voxels, at which a pyramid needs no further level."""
+
+BASE_BYTES = 900e6
+"""What the program holds before the first block: interpreter, torch, engine, compiled kernels."""
+
+BLOCK_EDGES = (256, 192, 128, 96, 64)
+
+
+def thread_count(settings: RunSettings) -> int:
+    """Threads for block-wise work: ``--workers``, else one per core this process may use."""
+    if settings.workers is None:
+        return len(os.sched_getaffinity(0))
+    if settings.workers < 1:
+        raise InputError(f"--workers: must be at least 1, got {settings.workers}.")
+    return settings.workers
+
+
+def pyramid_levels(shape: Sequence[int]) -> int:
+    """Levels of a factor-2 pyramid until the longest edge is at most `SMALLEST_LEVEL` voxels."""
+    return 1 + max(0, math.ceil(math.log2(max(shape) / SMALLEST_LEVEL)))
+
+
+def block_for_memory(
+    settings: RunSettings, shape: Sequence[int], halo: int, bytes_per_voxel: float
+) -> IntTriple:
+    """The write block (voxels, zyx): ``--block``, else the largest edge whose blocks fit ``--memory``.
+
+    Parameters
+    ----------
+    settings
+        Holds memory, workers and block.
+    shape
+        Voxels of the region (zyx).
+    halo
+        Voxels that a block reads beyond each face.
+    bytes_per_voxel
+        Peak bytes per voxel read while a block is worked on.
+    """
+    if settings.block is not None:
+        return settings.block
+    budget = (parse_memory(settings.memory) - BASE_BYTES) / thread_count(settings)
+    for edge in BLOCK_EDGES:
+        read = math.prod(min(edge + 2 * halo, n) for n in shape)
+        if read * bytes_per_voxel <= budget:
+            break
+    else:
+        log.warning("--memory %s is tight for the smallest block of %d voxels", settings.memory, edge)
+    z, y, x = (min(edge, math.ceil(n / 32) * 32) for n in shape)
+    return z, y, x
