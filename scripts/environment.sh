@@ -15,36 +15,37 @@ venv="${CONNECTOMICS_VENV:-$root/.venv}"
 unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_VIRTUALENV
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-say() { printf '%s\n' "$*" >&2; }
+say() { printf '%s\n' "$@" >&2; } # one line an argument
 stop() { say "$@"; exit 2; }
 
 find_python() {
-    local candidate found tried=""
-    for candidate in ${CONNECTOMICS_PYTHON:+"$CONNECTOMICS_PYTHON"} \
-        python3 python3.11 python3.12 python3.13 python3.14 python; do
+    local candidate found tried="" candidates=(python3 python3.11 python3.12 python3.13 python3.14 python)
+    [[ -z "${CONNECTOMICS_PYTHON:-}" ]] || candidates=("$CONNECTOMICS_PYTHON")
+    for candidate in "${candidates[@]}"; do
         found="$("$candidate" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" || continue
         if [[ "$found" =~ ^3\.([0-9]+)$ ]] && ((BASH_REMATCH[1] >= 11)); then
             python="$candidate"
             return
         fi
-        tried+=" $candidate = $found"
-        [[ -z "${CONNECTOMICS_PYTHON:-}" ]] || break
+        tried+=" $candidate is $found,"
     done
-    stop "Python 3.11 or newer is needed, but none was found (on PATH:${tried:- no Python at all})." \
-        "Install one, or name it: CONNECTOMICS_PYTHON=/path/to/python3.11 ${0##*/}"
+    tried="${tried%,}"
+    stop "Python 3.11 or newer is needed. Found:${tried:- no Python (tried ${candidates[*]})}." \
+        "Install one, or name one: CONNECTOMICS_PYTHON=/path/to/python3.11 $0"
 }
 
-make_environment() {
-    local folder="$1" problem
-    find_python
+make_environment() { # FOLDER
+    local problem
     # A folder that holds something else is never emptied; an environment that is half made is.
-    if [[ -d "$folder" && ! -f "$folder/pyvenv.cfg" && "$folder" != "$root/.venv" && -n "$(ls -A -- "$folder")" ]]; then
-        stop "$folder is a folder with other files in it and no Python environment." \
+    if [[ -d "$1" && ! -f "$1/pyvenv.cfg" && "$1" != "$root/.venv" && -n "$(ls -A -- "$1")" ]]; then
+        stop "$1 has files in it and is no Python environment." \
             "Name another place in CONNECTOMICS_VENV, or empty this one."
     fi
-    if ! problem="$("$python" -m venv --clear -- "$folder" 2>&1)"; then
+    find_python
+    say "Making a private Python environment in $1 ..."
+    if ! problem="$("$python" -m venv --clear -- "$1" 2>&1)"; then
         say "$problem"
-        stop "$python could not make an environment in $folder." \
+        stop "$python could not make an environment in $1." \
             "If it lacks venv or ensurepip, install them (Debian, Ubuntu: apt install python3-venv) and run this again."
     fi
 }
@@ -77,7 +78,8 @@ install_project() { # EXTRAS LOG
         ticker=$!
     fi
     "$venv/bin/python" -m pip install --no-input --progress-bar off \
-        -c "$constraints" -e "$root${1:+[$1]}" >"$2" 2>&1 || status=$?
+        -c "$constraints" -e "$root${1:+[$1]}" >"$2" 2>&1 &&
+        "$venv/bin/python" -m pip check >>"$2" 2>&1 || status=$?
     if [[ -n "$ticker" ]]; then
         kill "$ticker" 2>/dev/null
         wait "$ticker" 2>/dev/null
@@ -98,7 +100,6 @@ prepare_environment() {
     local extras="${1:-}" log stamp want started=$SECONDS fresh=""
     lock_environment
     if ! environment_works; then
-        say "Making a private Python environment in $venv ..."
         make_environment "$venv"
         fresh=yes
     fi
@@ -107,10 +108,10 @@ prepare_environment() {
     log="$venv/connectomics-install.log"
     if [[ "$(cat -- "$stamp" 2>/dev/null)" != "$want" ]]; then
         rm -f -- "$venv"/connectomics-installed* # until this ends well, nothing here counts as installed
-        say "Installing the packages of scripts/constraints.txt (the first time: about 2 GB, minutes) ..."
+        say "Installing the packages of scripts/constraints.txt (the first time: about 2 GB, some minutes) ..."
         if ! install_project "$extras" "$log"; then
             if [[ -z "$fresh" ]]; then
-                say "That failed in the environment that was there; making a new one ..."
+                say "That failed in the environment that was there, so it is made again."
                 make_environment "$venv"
             fi
             if [[ -n "$fresh" ]] || ! install_project "$extras" "$log"; then

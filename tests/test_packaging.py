@@ -1,7 +1,10 @@
-"""The wheel carries every folder of the package; what data/sources.toml lists is complete."""
+"""The wheel carries the whole package and asks for all it imports; data/sources.toml is complete."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,21 @@ ROOT = Path(__file__).parents[1]
 
 def read(name: str) -> dict[str, Any]:
     return tomllib.loads((ROOT / name).read_text(encoding="utf-8"))
+
+
+def plain(requirement: str) -> str:
+    """Name of a requirement or constraint, as package indexes spell it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[<>=~!;\[ ]", requirement)[0]).lower()
+
+
+def imported_by(module: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names - sys.stdlib_module_names - {"connectomics"}
 
 
 def folders_of_the_package() -> set[str]:
@@ -28,14 +46,26 @@ def test_wheel_lists_every_folder_of_the_package() -> None:
 
 
 def test_every_dependency_has_an_exact_version() -> None:
-    project = read("pyproject.toml")["project"]
     constraints = (ROOT / "scripts" / "constraints.txt").read_text(encoding="utf-8")
     lines = [line for line in constraints.splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9a-z.]+", line) for line in lines)
-    pinned = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lines}
+    project = read("pyproject.toml")["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["test"], *extras["cluster"]]
-    assert {re.split(r"[<>=~!;\[ ]", each)[0].lower() for each in wanted} <= pinned
+    wanted = {plain(each) for each in [*project["dependencies"], *extras["test"], *extras["cluster"]]}
+    assert wanted <= {plain(line) for line in lines}
+
+
+def test_everything_imported_is_asked_for() -> None:
+    project = read("pyproject.toml")["project"]
+    extras = project["optional-dependencies"]
+    asked = {plain(each) for each in [*project["dependencies"], *extras["cluster"]]}
+    owners = packages_distributions()
+    for module in (ROOT / "connectomics").rglob("*.py"):
+        for name in imported_by(module):
+            distributions = {plain(each) for each in owners.get(name, [name])}
+            assert distributions & asked, (
+                f"{module.relative_to(ROOT)} imports {name}: add it to pyproject.toml"
+            )
 
 
 @pytest.mark.parametrize("name", sorted(read("data/sources.toml")))
