@@ -1,0 +1,1 @@
+"""Networks by name, what their channels mean, and the contract that travels with their weights."""

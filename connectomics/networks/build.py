@@ -1,0 +1,179 @@
+"""MONAI's networks by name: batch norm, logits at the input's resolution."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from connectomics.errors import ModelError, did_you_mean
+from connectomics.networks.contract import NetworkSettings
+from connectomics.roi import IntTriple
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How one network is built.
+
+    Attributes
+    ----------
+    build : callable
+        (in_channels, out_channels, parameters) -> module.
+    defaults : dict
+        Parameters that hold unless the settings say otherwise.
+    output_layer : str
+        Name of the last convolution, whose output channels are the heads'.
+    divisor : callable
+        parameters -> multiple that every tile edge must be of.
+    """
+
+    build: Callable[[int, int, dict[str, Any]], nn.Module]
+    defaults: dict[str, Any]
+    output_layer: str
+    divisor: Callable[[dict[str, Any]], IntTriple]
+
+
+def _dynunet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
+    from monai.networks.nets import DynUNet
+
+    given = dict(parameters)
+    strides = given.pop("strides", None) or [1] + [2] * (len(given["filters"]) - 1)
+    kernels = given.pop("kernel_size", None) or [3] * len(strides)
+    return DynUNet(
+        spatial_dims=3,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        kernel_size=kernels,
+        strides=strides,
+        upsample_kernel_size=strides[1:],
+        norm_name="batch",
+        **given,
+    )
+
+
+def _basic_unet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
+    from monai.networks.nets import BasicUNet
+
+    return BasicUNet(
+        spatial_dims=3, in_channels=in_channels, out_channels=out_channels, norm="batch", **parameters
+    )
+
+
+def _segresnet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
+    from monai.networks.nets import SegResNet
+
+    return SegResNet(
+        spatial_dims=3, in_channels=in_channels, out_channels=out_channels, norm="batch", **parameters
+    )
+
+
+def _mednext(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
+    from monai.networks.nets import MedNeXt
+
+    network = MedNeXt(spatial_dims=3, in_channels=in_channels, out_channels=out_channels, **parameters)
+    _batch_norm_for_group_norm(network)
+    return network
+
+
+def _batch_norm_for_group_norm(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.GroupNorm):
+            setattr(module, name, nn.BatchNorm3d(child.num_channels))
+        else:
+            _batch_norm_for_group_norm(child)
+
+
+def _strides(parameters: dict[str, Any]) -> IntTriple:
+    steps = parameters.get("strides") or [1] + [2] * (len(parameters["filters"]) - 1)
+    total = [1, 1, 1]
+    for step in steps:
+        along = [step] * 3 if isinstance(step, int) else list(step)
+        total = [a * b for a, b in zip(total, along, strict=True)]
+    return total[0], total[1], total[2]
+
+
+def _cube(edge: int) -> IntTriple:
+    return edge, edge, edge
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "DynUNet": Architecture(
+        _dynunet, {"filters": [24, 48, 96, 192], "res_block": True}, "output_block.conv.conv", _strides
+    ),
+    "BasicUNet": Architecture(
+        _basic_unet, {"features": [24, 24, 48, 96, 192, 24]}, "final_conv", lambda _: _cube(16)
+    ),
+    "SegResNet": Architecture(
+        _segresnet,
+        {"init_filters": 24, "blocks_down": [1, 2, 2, 2]},
+        "conv_final.2.conv",
+        lambda p: _cube(2 ** (len(p["blocks_down"]) - 1)),
+    ),
+    "MedNeXt": Architecture(
+        _mednext,
+        {"init_filters": 24, "kernel_size": 3, "use_residual_connection": True},
+        "out_0.conv_out",
+        lambda p: _cube(2 ** len(p.get("blocks_down", (2, 2, 2, 2)))),
+    ),
+}
+"""The networks that `build_network` knows."""
+
+
+def _architecture(settings: NetworkSettings) -> tuple[Architecture, dict[str, Any]]:
+    found = ARCHITECTURES.get(settings.name)
+    if found is None:
+        raise ModelError(
+            f"network '{settings.name}': no such network.{did_you_mean(settings.name, ARCHITECTURES)}"
+        )
+    return found, {**found.defaults, **settings.parameters}
+
+
+def build_network(settings: NetworkSettings, in_channels: int, out_channels: int) -> nn.Module:
+    """Build a network with fresh weights.
+
+    Parameters
+    ----------
+    settings
+        Architecture and its parameters; what is not given takes our default.
+    in_channels, out_channels
+        Channels of input and output.
+
+    Returns
+    -------
+    nn.Module
+        (n, in, z, y, x) float -> (n, out, z, y, x) logits; z, y, x multiples of `divisor_of`.
+
+    Raises
+    ------
+    ModelError
+        An unknown network, or parameters that it does not take.
+    """
+    architecture, parameters = _architecture(settings)
+    try:
+        return architecture.build(in_channels, out_channels, parameters)
+    except (TypeError, ValueError, KeyError, NotImplementedError, AssertionError) as error:
+        raise ModelError(f"network '{settings.name}': cannot be built with {parameters}: {error}.") from None
+
+
+def divisor_of(settings: NetworkSettings) -> IntTriple:
+    """The multiple (z, y, x) that every edge of the network's input must be of."""
+    architecture, parameters = _architecture(settings)
+    return architecture.divisor(parameters)
+
+
+def keep_channels(network: nn.Module, settings: NetworkSettings, channels: list[int]) -> nn.Module:
+    """Cut a network's last convolution down to some output channels, in place, and return the network.
+
+    What stays computes exactly what it did.
+    """
+    layer = network.get_submodule(_architecture(settings)[0].output_layer)
+    if not isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
+        raise ModelError(f"network '{settings.name}': its output layer is a {type(layer).__name__}.")
+    axis = 1 if isinstance(layer, nn.ConvTranspose3d) else 0
+    index = torch.tensor(channels, device=layer.weight.device)
+    layer.weight = nn.Parameter(layer.weight.detach().index_select(axis, index))
+    if layer.bias is not None:
+        layer.bias = nn.Parameter(layer.bias.detach().index_select(0, index))
+    layer.out_channels = len(channels)
+    return network

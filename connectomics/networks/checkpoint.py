@@ -1,0 +1,98 @@
+"""A model's weights: safetensors beside a contract, refused where the two do not fit."""
+
+import copy
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from connectomics.errors import ModelError
+from connectomics.networks.build import build_network, keep_channels
+from connectomics.networks.contract import Contract, write_contract
+from connectomics.networks.heads import lasting_channels
+from connectomics.networks.models import CONTRACT_FILE, WEIGHTS_FILE, Model
+
+
+def save_model(
+    folder: str | Path, network: nn.Module, contract: Contract, *, half_precision: bool = False
+) -> Path:
+    """Write a model folder, without its auxiliary heads.
+
+    Parameters
+    ----------
+    folder
+        Where; made if need be.
+    network
+        The trained network, as `contract.network` builds it with all heads; it is left as it was.
+    contract
+        What it is.
+    half_precision
+        Store weights as float16 (half the size; they load as float32).
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ModelError
+        The contract has no lasting head, or the weights hold NaN or infinity.
+    """
+    channels = lasting_channels(contract.heads)
+    if not channels:
+        raise ModelError(f"model '{contract.name}': every head is auxiliary; nothing would be left.")
+    if len(channels) < contract.out_channels:
+        network = keep_channels(copy.deepcopy(network), contract.network, channels)
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    bad = [name for name, value in state.items() if not torch.isfinite(value.float()).all()]
+    if bad:
+        raise ModelError(f"model '{contract.name}': weights that are not finite: {', '.join(bad[:3])}.")
+    if half_precision:
+        state = {name: _half(value) for name, value in state.items()}
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    partial = path / (WEIGHTS_FILE + ".partial")
+    save_file(state, partial)
+    partial.replace(path / WEIGHTS_FILE)
+    write_contract(path / CONTRACT_FILE, contract.without_auxiliary())
+    return path
+
+
+def _half(value: torch.Tensor) -> torch.Tensor:
+    fits = value.is_floating_point() and value.abs().max() < torch.finfo(torch.float16).max
+    return value.half() if fits and value.ndim > 1 else value
+
+
+def load_network(model: Model) -> nn.Module:
+    """Build a model's network and load its weights: float32, evaluation mode, on the CPU.
+
+    Raises
+    ------
+    ModelError
+        The weights are damaged, or are those of another architecture.
+    """
+    contract = model.contract
+    network = build_network(contract.network, contract.in_channels, contract.out_channels)
+    try:
+        state = load_file(model.weights)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{model.weights}: damaged or not a safetensors file: {error}.") from None
+    _check_shapes(network, state, model)
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    return network.float().eval()
+
+
+def _check_shapes(network: nn.Module, state: dict[str, torch.Tensor], model: Model) -> None:
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    got = {name: tuple(value.shape) for name, value in state.items()}
+    if expected == got:
+        return
+    wrong = sorted(k for k in expected.keys() | got.keys() if expected.get(k) != got.get(k))
+    first = wrong[0]
+    raise ModelError(
+        f"{model.weights}: weights of another architecture than the contract's {model.contract.network.name}: "
+        f"{len(wrong)} tensors differ, first '{first}': expected {expected.get(first)}, got {got.get(first)}."
+    )

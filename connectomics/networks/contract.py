@@ -1,0 +1,162 @@
+"""The contract of a model: what its weights are, what they expect, and what their channels mean."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from connectomics.affinities import parse_offsets
+from connectomics.errors import ConnectomicsError, ModelError, SettingsError
+from connectomics.roi import IntTriple, Triple
+from connectomics.settings import Settings
+
+LSD_CHANNELS = 10
+"""Channels of a local shape descriptor in 3-D: mean offset (3), covariance (6), size (1)."""
+
+
+class NetworkSettings(Settings):
+    """Which network, and its parameters as its builder names them."""
+
+    name: str = "DynUNet"
+    """Architecture: BasicUNet, DynUNet, SegResNet or MedNeXt."""
+    parameters: dict[str, Any] = {}
+    """Parameters of the architecture, such as filters for DynUNet."""
+
+
+class Head(Settings):
+    """A run of output channels and what they mean."""
+
+    kind: Literal["affinities", "lsd"]
+    """Affinities (one channel an offset), or local shape descriptors (10 channels)."""
+    offsets: tuple[IntTriple, ...] = ()
+    """Affinity offsets, voxels zyx; the first three are the nearest neighbours."""
+    auxiliary: bool = False
+    """Only there to help training; a shipped model does not have it."""
+
+    @model_validator(mode="after")
+    def _offsets_fit_kind(self) -> "Head":
+        if self.kind == "affinities":
+            try:
+                parse_offsets(self.offsets)
+            except ConnectomicsError as error:
+                raise ValueError(str(error)) from None
+        elif self.offsets:
+            raise ValueError(f"a head of kind '{self.kind}' has no offsets")
+        return self
+
+    @property
+    def channels(self) -> int:
+        """How many channels this head takes."""
+        return len(self.offsets) if self.kind == "affinities" else LSD_CHANNELS
+
+
+class Normalisation(Settings):
+    """How raw values become the network's input: (raw - mean) / std."""
+
+    kind: Literal["fixed", "sampled"] = "fixed"
+    """fixed: mean and std below. sampled: measured once per run on a deterministic sample of the input."""
+    mean: float = 0.0
+    """Mean of the raw values (of the training data, where the kind is sampled)."""
+    std: float = Field(default=1.0, gt=0)
+    """Standard deviation of the raw values (of the training data, where the kind is sampled)."""
+
+
+class TrainingData(Settings):
+    """What a model was fitted to."""
+
+    data: str = ""
+    """The data set and the part of it that was used."""
+    seed: int = 0
+    """Seed of the run."""
+    recipe: str = ""
+    """Name of the recipe, or the command."""
+    steps: int = 0
+    """Optimiser steps taken."""
+
+
+class Contract(Settings):
+    """Everything needed to run a model, and to know whether one should."""
+
+    name: str
+    """The model's name."""
+    description: str = ""
+    """What it is for, in a sentence."""
+    network: NetworkSettings
+    """The architecture."""
+    in_channels: int = Field(default=1, ge=1)
+    """Channels of the input."""
+    heads: tuple[Head, ...] = Field(min_length=1)
+    """What the output channels mean, in order."""
+    voxel_size: Triple
+    """Voxel size it was trained at, nm zyx."""
+    modality: Literal["xray", "em"]
+    """Kind of image it reads."""
+    normalisation: Normalisation
+    """How raw values become its input."""
+    margin: IntTriple
+    """Voxels of context to cut from each side of a tile."""
+    divisor: IntTriple
+    """A tile's edges are multiples of this."""
+    training: TrainingData = TrainingData()
+    """What it was fitted to."""
+    licence: str = ""
+    """Licence of the weights."""
+    attribution: str = ""
+    """Whom to name when using it."""
+    scores: dict[str, float] = {}
+    """Scores on held-out data."""
+    segmentation: dict[str, Any] = {}
+    """Segmentation settings chosen on validation data."""
+    calibration: dict[str, list[float]] | None = None
+    """Optional table: predicted against observed probability."""
+
+    @field_validator("voxel_size")
+    @classmethod
+    def _positive(cls, value: Triple) -> Triple:
+        if min(value) <= 0:
+            raise ValueError("must be positive")
+        return value
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the network's output."""
+        return sum(head.channels for head in self.heads)
+
+    @property
+    def offsets(self) -> tuple[IntTriple, ...]:
+        """Offsets of the affinity channels; empty where there are none."""
+        return tuple(offset for head in self.heads for offset in head.offsets)
+
+    def without_auxiliary(self) -> "Contract":
+        """The contract of the same model with its auxiliary heads cut off."""
+        return self.model_copy(update={"heads": tuple(head for head in self.heads if not head.auxiliary)})
+
+
+def read_contract(path: Path) -> Contract:
+    """Read a contract.json.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, is not JSON, or is not a contract.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ModelError(f"{path}: expected a JSON object, got {type(values).__name__}.")
+        return Contract.parse(values, str(path))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{path}: no such contract; a model is a folder made by 'connectomics train'."
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ModelError(f"{path}: cannot be read as a contract: {error}.") from None
+    except SettingsError as error:
+        raise ModelError(str(error)) from None
+
+
+def write_contract(path: Path, contract: Contract) -> None:
+    """Write a contract as indented JSON."""
+    text = json.dumps(contract.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")

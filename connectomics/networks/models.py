@@ -1,0 +1,125 @@
+"""Models on disk: a folder with weights and a contract, found by name or by path."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from connectomics.errors import ModelError, did_you_mean
+from connectomics.networks.contract import Contract, read_contract
+from connectomics.roi import triple
+
+WEIGHTS_FILE = "weights.safetensors"
+CONTRACT_FILE = "contract.json"
+SIZE_TOLERANCE = 0.1
+"""Relative difference of voxel size up to which a model is run as it is."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that exists on disk.
+
+    Attributes
+    ----------
+    contract : Contract
+        What the weights are.
+    weights : Path
+        The safetensors file.
+    """
+
+    contract: Contract
+    weights: Path
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the weights and the contract: the model's identity in a run."""
+        digest = hashlib.sha256()
+        for path in (self.weights, self.weights.with_name(CONTRACT_FILE)):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+def _shipped_folders() -> list[Path]:
+    package = Path(__file__).resolve().parents[1]
+    return [package / "_models", package.parent / "data" / "models"]
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / CONTRACT_FILE).is_file()
+
+
+def _open(folder: Path) -> Model:
+    weights = folder / WEIGHTS_FILE
+    if not weights.is_file():
+        raise ModelError(f"{folder}: a contract without {WEIGHTS_FILE}; the model is incomplete.")
+    return Model(read_contract(folder / CONTRACT_FILE), weights)
+
+
+def find_model(name_or_path: str | Path) -> Model:
+    """Return the model at a path, or the shipped model of that name.
+
+    Parameters
+    ----------
+    name_or_path
+        A folder with contract.json and weights.safetensors (or that contract), or a shipped model's name.
+
+    Raises
+    ------
+    ModelError
+        No such model (the message names those there are), or a damaged one.
+    """
+    path = Path(name_or_path)
+    if path.name == CONTRACT_FILE or path.name == WEIGHTS_FILE:
+        path = path.parent
+    if _is_model(path):
+        return _open(path)
+    name = str(name_or_path)
+    if path.name == name:
+        for folder in _shipped_folders():
+            if _is_model(folder / name):
+                return _open(folder / name)
+    names = {model.contract.name for model in list_models()}
+    what = "has no contract.json" if path.is_dir() else "no such model"
+    raise ModelError(f"--model {name}: {what}.{did_you_mean(name, names)}")
+
+
+def list_models() -> list[Model]:
+    """The shipped models, by name; each name once (the wheel's own first)."""
+    found: dict[str, Model] = {}
+    for folder in _shipped_folders():
+        for child in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if _is_model(child) and (child / WEIGHTS_FILE).is_file():
+                found.setdefault(child.name, _open(child))
+    return [found[name] for name in sorted(found)]
+
+
+def suggest_model(modality: str | None, voxel_size: Sequence[float]) -> Model | None:
+    """The shipped model nearest in voxel size, of that modality where one is named."""
+    size = triple(voxel_size, "voxel size")
+
+    def far(model: Model) -> float:
+        pairs = zip(size, model.contract.voxel_size, strict=True)
+        return max(max(a / b, b / a) for a, b in pairs)
+
+    fitting = [m for m in list_models() if modality in (None, m.contract.modality)]
+    return min(fitting, key=far, default=None)
+
+
+def check_fits(model: Model, voxel_size: Sequence[float]) -> None:
+    """Refuse a model whose voxel size is not the input's.
+
+    Raises
+    ------
+    ModelError
+        They differ by more than 10% along an axis; the message says the factor and offers --rescale.
+    """
+    size, expected = triple(voxel_size, "voxel size"), model.contract.voxel_size
+    factors = [got / want for got, want in zip(size, expected, strict=True)]
+    if all(abs(factor - 1) <= SIZE_TOLERANCE for factor in factors):
+        return
+    shown = " x ".join(f"{factor:.3g}" for factor in factors)
+    raise ModelError(
+        f"model '{model.contract.name}' was trained at voxel size {expected} nm, the input has {size} nm "
+        f"(factor {shown}, z y x). Pass --rescale to resample the input, or choose a model that fits."
+    )
