@@ -1,6 +1,7 @@
 """Skeletons: nodes and edges in space, read from SWC, the XPRESS pickle or npz, told by content."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,3 +68,49 @@ class Skeletons:
         renumbered = np.cumsum(keep) - 1
         edges = self.edges[keep[self.edges].all(axis=1)]
         return Skeletons(self.nodes[keep], renumbered[edges], self.ids[keep], self.radii[keep])
+
+
+def read_skeletons(path: str | Path) -> Skeletons:
+    """Read skeletons, the format told by content and not by name.
+
+    Parameters
+    ----------
+    path
+        A SWC file (x y z radius in nm), a folder of SWC files (read in numeric order, ``17.swc`` has id 17),
+        the XPRESS pickle of a networkx graph (whatever its name ends in), or an npz with the keys of
+        `connectomics.io.skeleton_npz`.
+
+    Raises
+    ------
+    InputError
+        No such path.
+    FormatError
+        What is there is no skeleton, is damaged, or is a pickle of anything else.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        from connectomics.io.swc import read_swc_folder
+
+        return read_swc_folder(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file or folder of skeletons.")
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start.startswith(b"PK\x03\x04"):
+        from connectomics.io.skeleton_npz import read_npz
+
+        return read_npz(path)
+    if start.startswith(b"\x80"):
+        from connectomics.io.xpress_pickle import read_xpress
+
+        return read_xpress(path)
+    from connectomics.io.swc import read_swc_file
+
+    return read_swc_file(path)
+
+
+def write_swc(folder: str | Path, skeletons: Skeletons) -> None:
+    """Write one SWC file a skeleton, ``<id>.swc``, nodes in their order; see `connectomics.io.swc`."""
+    from connectomics.io.swc import write_swc_folder
+
+    write_swc_folder(folder, skeletons)

@@ -1,6 +1,7 @@
 """TIFF stacks read lazily: memory-mapped where they lie in one piece, page by page where not."""
 
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,12 @@ class TiffArray:
             self.shape: tuple[int, ...] = tuple(series.shape)
             self.dtype: np.dtype[Any] = series.dtype
             in_one_piece = series.dataoffset is not None
-        self._data = tifffile.memmap(path, mode="r") if in_one_piece else _open_pages(path)
+        if in_one_piece:
+            self._data: Any = tifffile.memmap(path, mode="r")
+            return
+        store = tifffile.imread(path, aszarr=True, series=0, level=0)
+        weakref.finalize(self, store.close)
+        self._data = _pages(store)
 
     def __getitem__(self, key: Any) -> Any:
         """Read by a tuple of slices."""
@@ -64,11 +70,10 @@ def read_tiff(location: Location, level: int, voxel_size: Sequence[float] | None
     )
 
 
-def _open_pages(path: str) -> Any:
-    import tifffile
+def _pages(store: Any) -> Any:
+    """Open the zarr store that tifffile makes of a file's pages."""
     import zarr
 
-    store = tifffile.imread(path, aszarr=True, series=0, level=0)
     return zarr.open_array(store, mode="r")
 
 

@@ -1,0 +1,50 @@
+"""Whether a volume is worth running on: NaN, infinite or constant data are found before hours are spent."""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from connectomics.errors import InputError
+from connectomics.io.volume import Box, Volume, describe_box
+
+_EDGE = 64
+_COARSE, _FINE = 3, 7
+
+
+def check_image(volume: Volume) -> None:
+    """Refuse an image with NaN or infinite voxels, or with one value everywhere.
+
+    Only blocks of 64 voxels a side are read, one at a time: 3 along each axis, evenly spread from the first
+    to the last; 7 where those hold a single value. The same blocks are read every time.
+
+    Raises
+    ------
+    InputError
+        Which voxels hold what, and what to do.
+    """
+    lowest, highest = np.inf, -np.inf
+    for count in (_COARSE, _FINE):
+        for box in sample_boxes(volume.shape, count):
+            data = volume.read_box(box)
+            if data.dtype.kind == "f" and not np.isfinite(data).all():
+                wrong = int(np.count_nonzero(~np.isfinite(data)))
+                raise InputError(
+                    f"{volume.name}: {wrong} of the voxels {describe_box(box)} are NaN or infinite. "
+                    "Replace them (by 0, or by their neighbours) first."
+                )
+            lowest, highest = min(lowest, data.min()), max(highest, data.max())
+        if highest > lowest:
+            return
+    raise InputError(
+        f"{volume.name}: every voxel looked at is {lowest:g}: there is no image in it. "
+        "Check the data set, or choose a region with --roi-offset and --roi-size."
+    )
+
+
+def sample_boxes(shape: tuple[int, int, int], count: int, edge: int = _EDGE) -> Iterator[Box]:
+    """Boxes of `edge` voxels, up to `count` along each axis, from the first voxel to the last."""
+    starts = [sorted({int(s) for s in np.linspace(0, max(0, n - edge), count)}) for n in shape]
+    for corner in itertools.product(*starts):
+        z, y, x = (slice(a, min(a + edge, n)) for a, n in zip(corner, shape, strict=True))
+        yield z, y, x

@@ -1,0 +1,149 @@
+"""SWC: one node a line, ``number type x y z radius parent``, positions and radii in nm of the world frame."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectomics.errors import FormatError, InputError, OutputExistsError
+from connectomics.io.skeletons import Skeletons
+
+_UNDEFINED = 0
+"""SWC's structure type of a node of unknown kind."""
+
+
+def read_swc_file(path: Path) -> Skeletons:
+    """Read one file; every node gets the number in the file's name as id (1 where the name is none).
+
+    Raises
+    ------
+    FormatError
+        A line is no SWC node, or a parent is missing.
+    """
+    return _read(path, _id_of(path, otherwise=1))
+
+
+def read_swc_folder(folder: Path) -> Skeletons:
+    """Read every ``<id>.swc`` of a folder, in the order of the ids.
+
+    Raises
+    ------
+    FormatError
+        There is no SWC file, one is not named by a number, or one cannot be read.
+    """
+    paths = [path for path in folder.iterdir() if path.suffix.lower() == ".swc"]
+    if not paths:
+        raise FormatError(f"{folder}: a folder with no .swc files in it. Name a folder of skeletons.")
+    numbered = sorted((_id_of(path, otherwise=None), path) for path in paths)
+    parts = [_read(path, skeleton_id) for skeleton_id, path in numbered]
+    starts = np.cumsum([0, *(len(part) for part in parts)])
+    return Skeletons(
+        nodes=np.concatenate([part.nodes for part in parts]),
+        edges=np.concatenate([part.edges + start for part, start in zip(parts, starts, strict=False)]),
+        ids=np.concatenate([part.ids for part in parts]),
+        radii=np.concatenate([part.radii for part in parts]),
+    )
+
+
+def write_swc_folder(folder: str | Path, skeletons: Skeletons) -> None:
+    """Write one ``<id>.swc`` for each skeleton id; the folder appears whole or not at all.
+
+    Raises
+    ------
+    OutputExistsError
+        The folder is there and not empty.
+    InputError
+        A skeleton has a cycle, or an edge joins two ids: SWC can hold neither.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputExistsError(
+            f"{folder}: exists already; nothing was touched. Remove it or choose another."
+        )
+    parents = _parents(skeletons)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staged = folder.parent / f".{folder.name}.partial-{os.getpid()}"
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    order = np.argsort(skeletons.ids, kind="stable")
+    ids, starts = np.unique(skeletons.ids[order], return_index=True)
+    number = np.empty(len(order), np.int64)
+    for skeleton_id, members in zip(ids, np.split(order, starts[1:]), strict=True):
+        number[members] = np.arange(1, len(members) + 1)
+        lines = [_line(skeletons, node, number, parents) for node in members]
+        (staged / f"{skeleton_id}.swc").write_text("\n".join(["# x y z radius in nm", *lines, ""]))
+    if folder.exists():
+        folder.rmdir()
+    os.rename(staged, folder)
+
+
+def _line(skeletons: Skeletons, node: int, number: NDArray[np.int64], parents: NDArray[np.int64]) -> str:
+    z, y, x = (repr(float(v)) for v in skeletons.nodes[node])
+    radius = float(skeletons.radii[node])
+    parent = number[parents[node]] if parents[node] >= 0 else -1
+    return f"{number[node]} {_UNDEFINED} {x} {y} {z} {radius if radius > 0 else 0.0!r} {parent}"
+
+
+def _parents(skeletons: Skeletons) -> NDArray[np.int64]:
+    """Parent of each node when every tree hangs from its first node, -1 for that node."""
+    neighbours: list[list[int]] = [[] for _ in range(len(skeletons))]
+    for a, b in skeletons.edges.tolist():
+        if skeletons.ids[a] != skeletons.ids[b]:
+            raise InputError(f"skeletons: an edge joins ids {skeletons.ids[a]} and {skeletons.ids[b]}.")
+        neighbours[a].append(b)
+        neighbours[b].append(a)
+    parents = np.full(len(skeletons), -2, np.int64)
+    for root in range(len(skeletons)):
+        if parents[root] != -2:
+            continue
+        parents[root] = -1
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            for other in neighbours[node]:
+                if parents[other] == -2:
+                    parents[other] = node
+                    stack.append(other)
+    if np.count_nonzero(parents >= 0) != len(skeletons.edges):
+        raise InputError("skeletons: there is a cycle or a double edge, which SWC cannot hold.")
+    return parents
+
+
+def _read(path: Path, skeleton_id: int) -> Skeletons:
+    try:
+        lines = path.read_text().splitlines()
+        rows = [line.split()[:7] for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        table = np.array(rows, np.float64).reshape(-1, 7)
+    except (UnicodeDecodeError, ValueError):
+        raise FormatError(
+            f"{path}: not a skeleton: expected SWC lines 'number type x y z radius parent', "
+            "an XPRESS pickle or an npz."
+        ) from None
+    if not len(table):
+        raise FormatError(f"{path}: an SWC file without nodes.")
+    names, parents = table[:, 0].astype(np.int64), table[:, 6].astype(np.int64)
+    index = {int(name): i for i, name in enumerate(names)}
+    if len(index) != len(names):
+        raise FormatError(f"{path}: two SWC nodes have the same number.")
+    unknown = sorted({int(p) for p in parents[parents >= 0]} - set(index))
+    if unknown:
+        raise FormatError(f"{path}: parent {unknown[0]} of an SWC node is not in the file.")
+    edges = [(i, index[int(parent)]) for i, parent in enumerate(parents) if parent >= 0]
+    radii = np.where(table[:, 5] > 0, table[:, 5], np.nan)
+    return Skeletons(
+        nodes=table[:, [4, 3, 2]],
+        edges=np.array(edges, np.int64).reshape(-1, 2),
+        ids=np.full(len(table), skeleton_id, np.int64),
+        radii=radii,
+    )
+
+
+def _id_of(path: Path, otherwise: int | None) -> int:
+    try:
+        return int(path.stem)
+    except ValueError:
+        if otherwise is None:
+            raise FormatError(f"{path}: expected SWC files named by number, such as 17.swc.") from None
+        return otherwise
