@@ -1,0 +1,1 @@
+"""Predict a volume of any size tile by tile, with memory bounded by the tiles in flight."""

@@ -1,0 +1,176 @@
+"""The predictor: a normalised tile through the network, for one block or for a stream of them."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectomics.errors import InputError
+from connectomics.inference.choice import make_engine
+from connectomics.inference.engines import Engine
+from connectomics.inference.flips import FlipAverage
+from connectomics.inference.memory import MemoryCost, TileRule, choose_tile, fixed_tile
+from connectomics.inference.normalisation import Affine, sample_affine
+from connectomics.inference.settings import InferenceSettings
+from connectomics.inference.stream import Stages, paste, run_stream
+from connectomics.inference.tiles import Box, Tile, TileLattice
+from connectomics.roi import IntTriple, int_triple
+
+logger = logging.getLogger(__name__)
+
+Read = Callable[[Box], NDArray[Any]]
+"""Reads a box of voxels: (z, y, x) or (c, z, y, x), any numeric dtype."""
+
+
+class Predictor:
+    """A network over volumes of any size, with memory bounded by its tiles.
+
+    Parameters
+    ----------
+    engine
+        Runs one tile.
+    affine
+        Normalisation of the raw intensities.
+    rule
+        Margin, divisor and granule of the tiles.
+    settings
+        Tile edge and memory.
+    cost
+        What the engine needs in memory.
+    """
+
+    def __init__(
+        self, engine: Engine, affine: Affine, rule: TileRule, settings: InferenceSettings, cost: MemoryCost
+    ) -> None:
+        self.engine = engine
+        self.affine = affine
+        self.rule = rule
+        self.settings = settings
+        self.cost = cost
+
+    @property
+    def channels(self) -> int:
+        """Channels that come out."""
+        return self.engine.channels
+
+    def lattice(self, shape: Sequence[int]) -> TileLattice:
+        """The tiles over a volume of `shape` (zyx voxels); a function of shape and settings alone.
+
+        Blocks that are whole multiples of its `core` compute no tile twice.
+        """
+        if self.settings.tile is None:
+            return choose_tile(self.settings.memory, self.cost, shape, self.rule)
+        return fixed_tile(self.settings.tile, shape, self.rule)
+
+    def peak_bytes(self, shape: Sequence[int]) -> int:
+        """Bytes that predicting a volume of `shape` takes, for blocks no larger than a core."""
+        return self.cost.peak(self.lattice(shape).largest)
+
+    def predict_box(self, read: Read, shape: Sequence[int], box: Box) -> NDArray[np.uint8]:
+        """Predict one box of a volume.
+
+        Parameters
+        ----------
+        read
+            Reads a box of the volume.
+        shape
+            The volume's voxels, zyx.
+        box
+            Voxel slices inside the volume.
+
+        Returns
+        -------
+        ndarray
+            (c, z, y, x) uint8, ``round(255 p)``; the same whatever box a voxel is asked for in.
+
+        Raises
+        ------
+        GeometryError
+            The box is empty or reaches outside.
+        InputError
+            NaN or infinite intensities.
+        """
+        tiles = list(self.lattice(shape).tiles(box))
+        block = np.empty((self.channels, *(s.stop - s.start for s in box)), np.uint8)
+        for tile in tiles:
+            paste(block, box, tile, self.engine(self._load(read, tile)))
+        return block
+
+    def stream(
+        self,
+        read: Read,
+        shape: Sequence[int],
+        boxes: Iterable[Box],
+        done: Callable[[int, NDArray[np.uint8]], None],
+        failed: Callable[[int, Exception], None],
+    ) -> None:
+        """Predict many boxes, with reading, the network and writing overlapped.
+
+        Parameters
+        ----------
+        read
+            Reads a box of the volume; called from one thread, ahead of the network and across boxes.
+        shape
+            The volume's voxels, zyx.
+        boxes
+            Voxel slices; taken one by one, as they are needed.
+        done
+            Takes the number of a box and its values (c, z, y, x) uint8; called in order, from one thread.
+        failed
+            Takes the number of a box and the error of its reading, prediction or `done`; as `done` is called.
+        """
+        lattice = self.lattice(shape)
+        logger.info(
+            "tiles: cores of %s voxels, context %d, at most %.1f Mvoxel a call",
+            lattice.core,
+            lattice.margin,
+            lattice.largest / 1e6,
+        )
+        stages = Stages(lambda tile: self._load(read, tile), self.engine, done, failed)
+        run_stream(lattice, self.channels, boxes, stages)
+
+    def _load(self, read: Read, tile: Tile) -> NDArray[np.float32]:
+        raw = read(tile.source)
+        normal = self.affine.apply(raw if raw.ndim == 4 else raw[None])
+        return np.ascontiguousarray(tile.prepare(normal)[None])
+
+
+def predictor_for(
+    model: Any, settings: InferenceSettings, read: Read, shape: Sequence[int], granule: int = 32
+) -> Predictor:
+    """The predictor of a model for one volume.
+
+    Parameters
+    ----------
+    model
+        A `connectomics.networks.models.Model`.
+    settings
+        How to run it.
+    read, shape
+        The volume; sampled once where the model asks for that normalisation.
+    granule
+        Cores are a multiple of it: the edge of the output's chunks.
+
+    Raises
+    ------
+    InputError
+        The device or engine is not there, the volume is constant, or the memory too small.
+    """
+    from connectomics.networks.checkpoint import load_network
+
+    contract = model.contract
+    size: IntTriple = int_triple(shape, "shape")
+    normal = contract.normalisation
+    affine = sample_affine(read, size) if normal.kind == "sampled" else Affine(normal.mean, normal.std)
+    kept = [head for head in contract.heads if not head.auxiliary]
+    offsets = [offset for head in kept if head.kind == "affinities" for offset in head.offsets]
+    if not offsets:
+        raise InputError(f"model {contract.name}: has no affinities to predict.")
+    network = load_network(model)
+    engine, cost = make_engine(network, contract.in_channels, len(offsets), contract.divisor, settings)
+    if settings.flips > 1:
+        engine = FlipAverage(engine, offsets, settings.flips)
+    margin = contract.margin if settings.margin is None else settings.margin
+    return Predictor(engine, affine, TileRule(margin, contract.divisor, granule), settings, cost)

@@ -1,0 +1,41 @@
+"""How a network is run over a volume: device, engine, tiles, memory, flips."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from connectomics.inference.memory import parse_bytes
+from connectomics.settings import Settings
+
+
+def _bytes(value: object) -> object:
+    return parse_bytes(value) if isinstance(value, str) else value
+
+
+class InferenceSettings(Settings):
+    """Settings of the network stage.
+
+    Device, engine and threads change the values by about 2e-3 of a probability at most; tile, margin and memory
+    change what lies near the faces between tiles; flips change everything a little.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network runs; auto takes CUDA where there is a usable device, and says so."""
+
+    engine: Literal["auto", "torch", "openvino"] = "auto"
+    """What runs the network; auto takes torch on CUDA, and on a CPU OpenVINO where it is installed."""
+
+    tile: int | None = Field(default=None, gt=0)
+    """Edge in voxels of the cube that one network call keeps; unset: the cheapest that fits the memory."""
+
+    margin: int | None = Field(default=None, ge=0)
+    """Voxels of context around each tile, computed and cut away; unset: what the model asks for."""
+
+    memory: Annotated[int, BeforeValidator(_bytes), Field(gt=0)] = 4_000_000_000
+    """Bytes for the whole command, such as 8GB (= 8e9 bytes); tiles are sized to it."""
+
+    flips: Literal[1, 2, 4, 8] = 1
+    """Mirror images averaged per tile (test-time averaging): 1 none, 2 x, 4 y and x, 8 all axes."""
+
+    threads: int | None = Field(default=None, gt=0)
+    """CPU threads of the network; unset: all that this process may use."""

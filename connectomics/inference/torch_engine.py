@@ -1,0 +1,76 @@
+"""Run a network with torch: float32 on a CPU, half precision on CUDA."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from connectomics.inference.engines import QUANTA
+
+logger = logging.getLogger(__name__)
+
+BYTES_FACTOR = 2.2
+"""Process peak over `footprint.tensor_bytes_per_voxel` on a CPU: oneDNN reorders what a convolution reads."""
+
+
+class Probabilities(nn.Module):
+    """A network of logits with what follows it: leading channels, sigmoid, ``round(255 p)``.
+
+    Parameters
+    ----------
+    network
+        Gives logits (1, c, z, y, x).
+    channels
+        How many leading channels to keep.
+    """
+
+    def __init__(self, network: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.network = network
+        self.channels = channels
+
+    def forward(self, tile: torch.Tensor) -> torch.Tensor:
+        """Quantised probabilities (1, channels, z, y, x) uint8."""
+        kept = self.network(tile)[:, : self.channels]
+        return torch.round(torch.sigmoid(kept.float()) * QUANTA).to(torch.uint8)
+
+
+class TorchEngine:
+    """A network on a torch device.
+
+    Parameters
+    ----------
+    network
+        Folded, float32, in eval mode.
+    channels
+        How many leading channels to keep.
+    device
+        ``cpu`` or ``cuda``.
+    threads
+        CPU threads; None leaves torch's choice.
+    """
+
+    def __init__(self, network: nn.Module, channels: int, device: str = "cpu", threads: int | None = None):
+        self.name = f"torch on {device}"
+        self.channels = channels
+        self._device = torch.device(device)
+        self._format: dict[str, Any] = {}
+        self._dtype = torch.float32
+        if threads is not None:
+            torch.set_num_threads(threads)
+        if self._device.type == "cuda":
+            self._dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+            self._format = {"memory_format": torch.channels_last_3d}
+            torch.backends.cudnn.benchmark = True
+        network = network.eval().to(self._device, self._dtype, **self._format)
+        self._network = Probabilities(network, channels)
+
+    def __call__(self, tile: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Probabilities of one tile; see `Engine`."""
+        with torch.inference_mode():
+            source = torch.from_numpy(tile).to(self._device, self._dtype, **self._format)
+            result: NDArray[np.uint8] = self._network(source)[0].cpu().numpy()
+        return result
