@@ -71,7 +71,7 @@ def downsample(array: NDArray[Any], factor: IntTriple, kind: Kind) -> NDArray[An
     return out.reshape(native.shape[:-3] + size).astype(native.dtype, copy=False)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _mean(array, factor, rounded, out) -> None:  # type: ignore[no-untyped-def]
     for z in range(out.shape[0]):
         z1 = min((z + 1) * factor[0], array.shape[0])
@@ -90,7 +90,7 @@ def _mean(array, factor, rounded, out) -> None:  # type: ignore[no-untyped-def]
                 out[z, y, x] = np.floor(mean + 0.5) if rounded else mean
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _mode(array, factor, out) -> None:  # type: ignore[no-untyped-def]
     values = np.empty(8, array.dtype)
     for z in range(out.shape[0]):

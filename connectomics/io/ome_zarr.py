@@ -1,7 +1,5 @@
 """OME-Zarr groups on disk: create them whole or not at all, open them for writing."""
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, Unpack
@@ -18,6 +16,7 @@ from connectomics.io.ome_metadata import (
     multiscale_attributes,
     parse_multiscale,
 )
+from connectomics.io.staging import appearing
 from connectomics.io.volume import Volume
 from connectomics.roi import IntTriple, int_triple, triple
 
@@ -40,6 +39,8 @@ class ArrayLayout(TypedDict):
     """Own attributes, JSON, such as ``{"offsets": [[-1, 0, 0], ...]}``."""
     kind: NotRequired[Kind]
     """"image" or "label"."""
+    title: NotRequired[str | None]
+    """What a viewer calls it; by default the last part of its path."""
     zarr_format: NotRequired[int]
     """3 (OME-Zarr 0.5, the default) or 2 (OME-Zarr 0.4)."""
 
@@ -89,27 +90,23 @@ def create_array(path: str | Path, name: str, **layout: Unpack[ArrayLayout]) -> 
 
     path = Path(path)
     target = path / name if name else path
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputExistsError(
-            f"{target}: exists already; nothing was touched. Use --overwrite to replace it."
-        )
     zarr_format = layout.get("zarr_format", 3)
     if name:
-        _create_parents(path, name, zarr_format)
+        create_parents(path, name, zarr_format)
     kind: Kind = layout.get("kind", "image")
     size, offset = triple(layout["voxel_size"], "voxel size"), triple(layout["offset"], "offset")
-    channels = len(layout["shape"]) == 4
     attributes = multiscale_attributes(
-        [Level("0", size, offset)], channels=channels, kind=kind, name=target.stem, zarr_format=zarr_format
+        [Level("0", size, offset)],
+        channels=len(layout["shape"]) == 4,
+        kind=kind,
+        name=layout.get("title") or target.stem,
+        zarr_format=zarr_format,
     )
     if layout.get("attributes"):
         attributes[OWN_KEY] = dict(layout["attributes"] or {})
-    staged = _staging_place(target)
-    group = zarr.create_group(staged, zarr_format=_format(zarr_format), attributes=attributes)
-    create_level(group, "0", layout)
-    if target.exists():
-        target.rmdir()
-    os.rename(staged, target)
+    with appearing(target) as staged:
+        group = zarr.create_group(staged, zarr_format=_format(zarr_format), attributes=attributes)
+        create_level(group, "0", layout)
     if kind == "label":
         register_label(target)
     return open_array(path, name)
@@ -198,7 +195,14 @@ def register_label(group_path: str | Path) -> None:
         parent.attrs.update(label_list_attributes([*names, group_path.name], parent.metadata.zarr_format))
 
 
-def _create_parents(path: Path, name: str, zarr_format: int) -> None:
+def create_parents(path: Path, name: str, zarr_format: int) -> None:
+    """Make the groups above `name`, the root included.
+
+    Raises
+    ------
+    InputError
+        The root is there in another zarr format.
+    """
     import zarr
 
     create_group(path, zarr_format)
@@ -208,14 +212,6 @@ def _create_parents(path: Path, name: str, zarr_format: int) -> None:
     parts = Path(name).parts[:-1]
     for count in range(len(parts)):
         create_group(path.joinpath(*parts[: count + 1]), zarr_format)
-
-
-def _staging_place(target: Path) -> Path:
-    """A hidden place beside `target`, cleared of what a killed run may have left."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in target.parent.glob(f".{target.name}.partial-*"):
-        shutil.rmtree(leftover)
-    return target.parent / f".{target.name}.partial-{os.getpid()}"
 
 
 def _parse_shards(

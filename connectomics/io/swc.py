@@ -1,14 +1,13 @@
 """SWC: one node a line, ``number type x y z radius parent``, positions and radii in nm of the world frame."""
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.errors import FormatError, InputError, OutputExistsError
+from connectomics.errors import FormatError, InputError
 from connectomics.io.skeletons import Skeletons
+from connectomics.io.staging import appearing
 
 _UNDEFINED = 0
 """SWC's structure type of a node of unknown kind."""
@@ -57,26 +56,16 @@ def write_swc_folder(folder: str | Path, skeletons: Skeletons) -> None:
     InputError
         A skeleton has a cycle, or an edge joins two ids: SWC can hold neither.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputExistsError(
-            f"{folder}: exists already; nothing was touched. Remove it or choose another."
-        )
     parents = _parents(skeletons)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = folder.parent / f".{folder.name}.partial-{os.getpid()}"
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir()
     order = np.argsort(skeletons.ids, kind="stable")
     ids, starts = np.unique(skeletons.ids[order], return_index=True)
     number = np.empty(len(order), np.int64)
-    for skeleton_id, members in zip(ids, np.split(order, starts[1:]), strict=True):
-        number[members] = np.arange(1, len(members) + 1)
-        lines = [_line(skeletons, node, number, parents) for node in members]
-        (staged / f"{skeleton_id}.swc").write_text("\n".join(["# x y z radius in nm", *lines, ""]))
-    if folder.exists():
-        folder.rmdir()
-    os.rename(staged, folder)
+    with appearing(folder) as staged:
+        staged.mkdir()
+        for skeleton_id, members in zip(ids, np.split(order, starts[1:]), strict=False):
+            number[members] = np.arange(1, len(members) + 1)
+            lines = [_line(skeletons, node, number, parents) for node in members]
+            (staged / f"{skeleton_id}.swc").write_text("\n".join(["# x y z radius in nm", *lines, ""]))
 
 
 def _line(skeletons: Skeletons, node: int, number: NDArray[np.int64], parents: NDArray[np.int64]) -> str:

@@ -1,0 +1,38 @@
+"""Folders that appear whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from connectomics.errors import OutputExistsError
+
+
+@contextmanager
+def appearing(target: str | Path) -> Iterator[Path]:
+    """Yield a hidden path beside `target` to build a folder at; it takes its name when the block ends well.
+
+    What a killed process left behind is removed first; an error removes what was built.
+
+    Raises
+    ------
+    OutputExistsError
+        `target` is there and not an empty folder.
+    """
+    target = Path(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputExistsError(
+            f"{target}: exists already; nothing was touched. Use --overwrite to replace it."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in target.parent.glob(f".{target.name}.partial-*"):
+        shutil.rmtree(leftover)
+    staged = target.parent / f".{target.name}.partial-{os.getpid()}"
+    try:
+        yield staged
+        if target.exists():
+            target.rmdir()
+        os.rename(staged, target)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
