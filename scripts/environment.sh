@@ -64,8 +64,7 @@ print(digest.hexdigest())' "$root" "$root/pyproject.toml" "$constraints"
 
 show_progress() { # LOG: one line, kept up to date, while pip works
     local started=$SECONDS
-    trap '' INT
-    while sleep 1; do
+    while sleep 1 && kill -0 "$$" 2>/dev/null; do # ends with the script, however that ends
         printf '\r\033[K  %3d s  %.60s' "$((SECONDS - started))" \
             "$(grep -E '^(Collecting|Installing|Building)' "$1" 2>/dev/null | tail -n 1)" >&2
     done
@@ -96,32 +95,39 @@ lock_environment() {
     fi
 }
 
-prepare_environment() {
-    local extras="${1:-}" log stamp want started=$SECONDS fresh=""
-    lock_environment
-    if ! environment_works; then
+install_or_stop() { # EXTRAS LOG
+    # An environment whose first install never ended may be made again; one that has worked is never thrown away,
+    # since the cause may be no more than a network that is down.
+    local file half_made=""
+    [[ ! -f "$2" ]] || half_made=yes
+    for file in "$venv"/connectomics-installed*; do
+        [[ ! -e "$file" ]] || { half_made="" && : >"$file"; } # nothing here counts as installed until this ends well
+    done
+    install_project "$1" "$2" && return
+    if [[ -n "$half_made" ]]; then
+        say "That failed in an environment that was half made, so it is made again."
         make_environment "$venv"
-        fresh=yes
+        install_project "$1" "$2" && return
     fi
+    tail -n 20 -- "$2" >&2
+    stop "pip could not install the packages: see above, and all of it in $2" \
+        "If the environment itself is damaged, remove it and run this again: rm -r '$venv'"
+}
+
+prepare_environment() { # [EXTRAS]
+    local extras="${1:-}" stamp want started=$SECONDS
+    trap 'say "Interrupted. Run this again to go on."; exit 130' INT
+    lock_environment
+    environment_works || make_environment "$venv"
     want="$(environment_hash)" || stop "Cannot read pyproject.toml or scripts/constraints.txt in $root."
     stamp="$venv/connectomics-installed${extras:+-$extras}"
-    log="$venv/connectomics-install.log"
     if [[ "$(cat -- "$stamp" 2>/dev/null)" != "$want" ]]; then
-        rm -f -- "$venv"/connectomics-installed* # until this ends well, nothing here counts as installed
         say "Installing the packages of scripts/constraints.txt (the first time: about 2 GB, some minutes) ..."
-        if ! install_project "$extras" "$log"; then
-            if [[ -z "$fresh" ]]; then
-                say "That failed in the environment that was there, so it is made again."
-                make_environment "$venv"
-            fi
-            if [[ -n "$fresh" ]] || ! install_project "$extras" "$log"; then
-                tail -n 20 -- "$log" >&2
-                stop "pip could not install the packages: see above, and all of it in $log"
-            fi
-        fi
+        install_or_stop "$extras" "$venv/connectomics-install.log"
         # The plain install is a part of every other, so it is done too.
         printf '%s\n' "$want" | tee -- "$stamp" >"$venv/connectomics-installed"
         say "Installed in $((SECONDS - started)) s."
     fi
     exec 9<&-
+    trap - INT
 }
