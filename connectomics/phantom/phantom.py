@@ -1,0 +1,115 @@
+"""The phantom: labels, X-ray, EM and skeletons of one endless piece of white matter, box by box."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectomics.errors import GeometryError
+from connectomics.phantom.em import NOISE, fill_em
+from connectomics.phantom.geometry import Scene, fill_labels, make_scene
+from connectomics.phantom.settings import PhantomSettings
+from connectomics.phantom.tissue import make_tissue
+from connectomics.phantom.xray import draw_look, fill_xray
+
+T = TypeVar("T", bound=np.generic)
+Box = tuple[slice, slice, slice]
+
+_TILE = 96
+"""Voxels along the edge of the pieces a box is computed in; it bounds memory and never changes a value."""
+
+
+class Phantom:
+    """White matter without end: a function of the seed and of place alone.
+
+    Voxel (0, 0, 0) has its low corner at world 0; boxes may start anywhere, negative voxels too. A box computed
+    alone equals the same box cut from a larger one, for labels and for renderings. Cheap to construct.
+
+    Parameters
+    ----------
+    settings
+        Seed, voxel size, difficulty and density.
+    """
+
+    def __init__(self, settings: PhantomSettings | None = None) -> None:
+        self.settings = settings or PhantomSettings()
+        self._tissue = make_tissue(self.settings)
+        self._look = draw_look(self.settings)
+        self._voxel = self.settings.voxel_size / 1000
+
+    def labels(self, box: Box) -> NDArray[np.uint64]:
+        """Axon interiors, inside the myelin, by fibre; 0 in myelin, between fibres and in cell bodies.
+
+        Parameters
+        ----------
+        box
+            Voxel slices (z, y, x), step 1.
+
+        Returns
+        -------
+        ndarray of uint64, (z, y, x)
+            Labels below 2^53, the same for a fibre wherever it is met.
+        """
+        low, shape = _corner(box)
+        out = np.zeros(shape, np.uint64)
+        for start, part in _tiles(shape):
+            first = low + start
+            fill_labels(self._scene(first, part), self._voxel, tuple(first.tolist()), _cut(out, start, part))
+        return out
+
+    def xray(self, box: Box) -> NDArray[np.uint8]:
+        """X-ray grey values: myelin dark, axons bright, blurred to 100 nm, with fringes, noise and streaks.
+
+        Parameters
+        ----------
+        box
+            Voxel slices (z, y, x), step 1.
+        """
+        low, shape = _corner(box)
+        out = np.zeros(shape, np.uint8)
+        for start, part in _tiles(shape, 2 * _TILE):
+            fill_xray(self._tissue, self._look, self._voxel, low + start, _cut(out, start, part))
+        return out
+
+    def em(self, box: Box) -> NDArray[np.uint8]:
+        """EM grey values at the voxel size: membranes dark, myelin darkest, mitochondria, noise.
+
+        Parameters
+        ----------
+        box
+            Voxel slices (z, y, x), step 1.
+        """
+        low, shape = _corner(box)
+        out = np.zeros(shape, np.uint8)
+        noise = NOISE[self.settings.difficulty]
+        for start, part in _tiles(shape):
+            first = low + start
+            scene, corner = self._scene(first, part), tuple(first.tolist())
+            fill_em(scene, self._voxel, noise, corner, _cut(out, start, part))
+        return out
+
+    def _scene(self, first: NDArray[np.int64], shape: NDArray[np.int64]) -> Scene:
+        return make_scene(self._tissue, first * self._voxel, (first + shape) * self._voxel)
+
+
+def _corner(box: Box) -> tuple[NDArray[np.int64], tuple[int, int, int]]:
+    for s in box:
+        if s.start is None or s.stop is None or s.step not in (None, 1) or s.stop < s.start:
+            raise GeometryError(f"box: expected slices with start <= stop and step 1, got {box}.")
+    z, y, x = (s.stop - s.start for s in box)
+    return np.asarray([s.start for s in box], np.int64), (z, y, x)
+
+
+def _tiles(
+    shape: tuple[int, int, int], edge: int = _TILE
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    for start in product(*(range(0, n, edge) for n in shape)):
+        low = np.asarray(start, np.int64)
+        yield low, np.minimum(edge, np.asarray(shape) - low)
+
+
+def _cut(array: NDArray[T], start: NDArray[np.int64], shape: NDArray[np.int64]) -> NDArray[T]:
+    z, y, x = (slice(a, a + n) for a, n in zip(start.tolist(), shape.tolist(), strict=True))
+    return array[z, y, x]
