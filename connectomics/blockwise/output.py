@@ -1,7 +1,7 @@
 """An output and the run that writes it: created, resumed, refused or replaced, never mixed up."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,7 @@ def open_run(
     products: Sequence[str],
     *,
     overwrite: bool = False,
+    create: Callable[[], object] | None = None,
 ) -> Iterator[Run]:
     """Hold `path` for a run of `command`.
 
@@ -71,6 +72,8 @@ def open_run(
         Names inside the group that this command writes.
     overwrite
         Replace what this command wrote there before, whatever run it was.
+    create
+        Makes the root when it is itself the product (an image); default: an empty group.
 
     Raises
     ------
@@ -86,7 +89,13 @@ def open_run(
     fresh = not root.exists()
     if not overwrite:
         _check_products(root, Ledger(folder), identity, products)
-    create_group(root)
+    if create is not None and overwrite and root.exists():
+        with Lock(root / "ledger" / "lock.json"):
+            shutil.rmtree(root)
+    if create is None:
+        create_group(root)
+    elif not root.exists():
+        create()
     try:
         with Lock(root / "ledger" / "lock.json"):
             if overwrite:

@@ -1,19 +1,24 @@
 """`connectomics convert`: copy a volume to OME-Zarr."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from connectomics.cli.options import REPORT, RUN, Report, RunOptions, deliver
 from connectomics.cli.session import session
+from connectomics.io.settings import ConvertSettings
+
+Storage = Annotated[ConvertSettings, Parameter(name="*", group="Storage")]
+STORAGE = ConvertSettings()
 
 
 def convert(
     volume: str,
     out: Path,
     *,
-    levels: int | None = None,
-    chunk: int = 64,
-    shard: int | None = None,
     voxel_size: tuple[float, float, float] | None = None,
+    storage: Storage = STORAGE,
     run: RunOptions = RUN,
     report: Report = REPORT,
 ) -> None:
@@ -25,18 +30,11 @@ def convert(
         Path or URL of an OME-Zarr, HDF5, TIFF, N5 or precomputed volume.
     out
         OME-Zarr image to write.
-    levels
-        Pyramid levels. Default: until the longest edge is 64 voxels.
-    chunk
-        Edge of a chunk, voxels.
-    shard
-        Edge of a shard (one file), voxels; a multiple of the chunk. Default: no shards.
     voxel_size
         Voxel size (nm, z y x) for a volume that carries none.
     """
-    from connectomics.pipeline.convert import ConvertSettings, convert_volume
+    from connectomics.pipeline.convert import convert_volume
 
-    settings = ConvertSettings(levels=levels, chunk=chunk, shard=shard)
     with session(report) as display:
-        result = convert_volume(volume, out, settings, voxel_size, run, display)
+        result = convert_volume(volume, out, storage, voxel_size, run, display)
     deliver(result, report, "convert")

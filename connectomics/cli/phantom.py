@@ -39,7 +39,7 @@ def phantom(
     """
     from connectomics.pipeline.phantom import write_phantom
 
-    products = ["xray", "em"] if modality == "both" else [modality]
+    products: list[str] = ["xray", "em"] if modality == "both" else [modality]
     if truth:
         products.append("labels/truth")
     with session(report) as display:

@@ -3,7 +3,8 @@
 import numpy as np
 
 from connectomics.blockwise.grid import Block, chunk_for_block
-from connectomics.io.ome_zarr import build_pyramid, create_array, open_array
+from connectomics.io.ome_zarr import create_array, open_array
+from connectomics.io.pyramid import build_pyramid
 from connectomics.pipeline.graph_stage import Solution
 from connectomics.pipeline.resources import pyramid_levels
 from connectomics.pipeline.stage import Stage

@@ -12,7 +12,8 @@ from connectomics.blockwise.output import Run, open_run
 from connectomics.blockwise.progress import Progress
 from connectomics.blockwise.run import run_blocks
 from connectomics.errors import InputError, OutputExistsError
-from connectomics.io.ome_zarr import build_pyramid, create_array, open_array
+from connectomics.io.ome_zarr import create_array, open_array
+from connectomics.io.pyramid import build_pyramid
 from connectomics.io.skeletons import write_swc
 from connectomics.phantom.phantom import Phantom
 from connectomics.phantom.settings import PhantomSettings

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 
 from connectomics.errors import InputError
-from connectomics.inference.memory import parse_memory
 from connectomics.pipeline.settings import RunSettings
 from connectomics.roi import IntTriple
 
@@ -36,14 +35,16 @@ def pyramid_levels(shape: Sequence[int]) -> int:
 
 
 def block_for_memory(
-    settings: RunSettings, shape: Sequence[int], halo: int, bytes_per_voxel: float
+    settings: RunSettings, memory: int, shape: Sequence[int], halo: int, bytes_per_voxel: float
 ) -> IntTriple:
     """The write block (voxels, zyx): ``--block``, else the largest edge whose blocks fit ``--memory``.
 
     Parameters
     ----------
     settings
-        Holds memory, workers and block.
+        Holds workers and block.
+    memory
+        Bytes for the whole command.
     shape
         Voxels of the region (zyx).
     halo
@@ -53,12 +54,12 @@ def block_for_memory(
     """
     if settings.block is not None:
         return settings.block
-    budget = (parse_memory(settings.memory) - BASE_BYTES) / thread_count(settings)
+    budget = (memory - BASE_BYTES) / thread_count(settings)
     for edge in BLOCK_EDGES:
         read = math.prod(min(edge + 2 * halo, n) for n in shape)
         if read * bytes_per_voxel <= budget:
             break
     else:
-        log.warning("--memory %s is tight for the smallest block of %d voxels", settings.memory, edge)
+        log.warning("--memory %d bytes is tight for the smallest block of %d voxels", memory, edge)
     z, y, x = (min(edge, math.ceil(n / 32) * 32) for n in shape)
     return z, y, x

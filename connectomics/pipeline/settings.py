@@ -15,10 +15,8 @@ class RegionSettings(Settings):
 
 
 class RunSettings(Settings):
-    """How a run uses the machine; none of these changes the result."""
+    """How a run shares out its work; none of these changes the result."""
 
-    memory: str = "4GB"
-    """Memory for the whole command, such as 8GB (8e9 bytes); tiles and blocks are sized to it."""
     workers: int | None = None
     """Threads for the work after the network. Default: one per core."""
     block: tuple[int, int, int] | None = None

@@ -1,0 +1,93 @@
+"""Copy a volume of any format to OME-Zarr with a pyramid, block by block."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from connectomics.blockwise.grid import Block, Grid
+from connectomics.blockwise.output import open_run
+from connectomics.blockwise.progress import Progress
+from connectomics.blockwise.run import run_blocks
+from connectomics.errors import InputError
+from connectomics.io.ome_zarr import create_array, open_array
+from connectomics.io.pyramid import build_pyramid
+from connectomics.io.opening import open_volume
+from connectomics.io.volume import Volume
+from connectomics.pipeline.resources import pyramid_levels, thread_count
+from connectomics.pipeline.settings import RunSettings
+from connectomics.io.settings import ConvertSettings
+
+BLOCK_EDGE = 128
+
+
+def convert_volume(
+    location: str,
+    out: Path,
+    settings: ConvertSettings,
+    voxel_size: tuple[float, float, float] | None,
+    run_settings: RunSettings,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Copy `location` to the OME-Zarr image `out`, geometry kept; resumes when called again.
+
+    Returns
+    -------
+    dict
+        Output, shape, type, levels.
+    """
+    volume = open_volume(location, voxel_size)
+    piece = settings.shard or settings.chunk
+    if settings.chunk < 1 or piece % settings.chunk:
+        raise InputError(f"--shard {piece}: must be a multiple of --chunk {settings.chunk}.")
+    edge = piece * max(1, BLOCK_EDGE // piece)
+    block = run_settings.block or (edge,) * 3
+    if any(b % piece for b in block):
+        raise InputError(f"--block {block}: must be whole chunks or shards of {piece} voxels.")
+    identity = {"command": "convert", "settings": settings.model_dump(), "input": describe_input(volume)}
+
+    def make_image() -> Volume:
+        return create_array(
+            out,
+            "",
+            shape=tuple(volume.array.shape),
+            dtype=volume.dtype,
+            chunks=(settings.chunk,) * 3,
+            shards=None if settings.shard is None else (settings.shard,) * 3,
+            voxel_size=volume.voxel_size,
+            offset=volume.offset,
+            attributes=volume.attributes,
+            kind="label" if settings.labels else "image",
+            zarr_format=settings.zarr_format,
+        )
+
+    overwrite = run_settings.overwrite
+    with open_run(out, "convert", identity, ["0"], overwrite=overwrite, create=make_image) as run:
+        if run.complete:
+            return dict(run.ledger.noted("complete")) | {"already_complete": True}
+        target = open_array(out, "")
+
+        def copy(one: Block) -> None:
+            data = volume.read_box(one.box)
+            if data.any():
+                target.write_box(one.box, data)
+
+        grid = Grid(volume.shape, block)
+        run_blocks("copy", grid, copy, run.ledger, workers=thread_count(run_settings), progress=progress)
+        levels = settings.levels or pyramid_levels(volume.shape)
+        if levels > 1:
+            build_pyramid(out, "", levels)
+        report = {"output": str(out), "shape": volume.shape, "dtype": str(volume.dtype), "levels": levels}
+        run.ledger.note("complete", report)
+    return report
+
+
+def describe_input(volume: Volume) -> dict[str, Any]:
+    """What of an input decides whether two runs are the same run."""
+    return {
+        "path": volume.name,
+        "shape": list(volume.array.shape),
+        "dtype": str(np.dtype(volume.dtype)),
+        "voxel_size": list(volume.voxel_size),
+        "offset": list(volume.offset),
+    }

@@ -1,0 +1,56 @@
+"""What a network command is given: the volume, its region and the model, checked before anything is written."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from connectomics import __version__
+from connectomics.inference.settings import InferenceSettings
+from connectomics.io.checks import check_image
+from connectomics.io.opening import open_volume
+from connectomics.networks.models import Model, check_fits, find_model
+from connectomics.pipeline.convert import describe_input
+from connectomics.pipeline.region import Region, select_region
+from connectomics.pipeline.settings import RegionSettings
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """A region of a volume and the model to run on it."""
+
+    region: Region
+    model: Model
+    rescaled: bool
+
+    def identity(self, command: str, inference: InferenceSettings) -> dict[str, Any]:
+        """What decides whether two runs are the same run: device, engine and threads do not."""
+        return {
+            "command": command,
+            "version": __version__,
+            "input": describe_input(self.region.volume),
+            "region": [[s.start, s.stop] for s in self.region.box],
+            "model": {"name": self.model.contract.name, "sha256": self.model.sha256},
+            "rescale": self.rescaled,
+            "inference": inference.model_dump(include={"tile", "margin", "flips", "memory"}),
+        }
+
+
+def open_input(location: str, model_name: str, settings: RegionSettings, rescale: bool) -> NetworkInput:
+    """Open the volume and the model and check that they fit each other.
+
+    Raises
+    ------
+    InputError
+        Anything that would make the run fail later: no such volume or model, constant or NaN data, a
+        region outside, a voxel size that does not fit.
+    """
+    model = find_model(model_name)
+    volume = open_volume(location, settings.voxel_size)
+    if rescale:
+        from connectomics.inference.rescale import read_rescaled
+
+        volume = read_rescaled(volume, model.contract.voxel_size)
+    else:
+        check_fits(model, volume.voxel_size)
+    region = select_region(volume, settings)
+    check_image(volume)
+    return NetworkInput(region, model, rescale)

@@ -1,0 +1,50 @@
+"""Run a network over a volume and keep its channels."""
+
+from pathlib import Path
+from typing import Any
+
+from connectomics.blockwise.output import open_run
+from connectomics.blockwise.progress import Progress
+from connectomics.inference.settings import InferenceSettings
+from connectomics.io.pyramid import build_pyramid
+from connectomics.pipeline.input import open_input
+from connectomics.pipeline.network_stage import run_network
+from connectomics.pipeline.resources import pyramid_levels
+from connectomics.pipeline.settings import RegionSettings, RunSettings
+
+PRODUCT = "prediction"
+
+
+def predict_volume(
+    location: str,
+    out: str | Path,
+    model_name: str,
+    *,
+    region: RegionSettings,
+    inference: InferenceSettings,
+    rescale: bool,
+    run_settings: RunSettings,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write ``OUT.zarr/prediction``, (c, z, y, x) uint8; resumes when called again.
+
+    See `connectomics.pipeline.segment.segment_volume` for the parameters.
+
+    Returns
+    -------
+    dict
+        Output, shape and affinity offsets.
+    """
+    given = open_input(location, model_name, region, rescale)
+    offsets = given.model.contract.offsets
+    identity = given.identity("predict", inference)
+    with open_run(out, "predict", identity, [PRODUCT], overwrite=run_settings.overwrite) as run:
+        if run.complete:
+            return dict(run.ledger.noted("complete")) | {"already_complete": True}
+        run_network(run, given, inference, PRODUCT, len(offsets), progress)
+        levels = pyramid_levels(given.region.shape)
+        if levels > 1:
+            build_pyramid(run.path, PRODUCT, levels)
+        report = {"output": str(out), "shape": [len(offsets), *given.region.shape], "offsets": offsets}
+        run.ledger.note("complete", report)
+    return report

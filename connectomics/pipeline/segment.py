@@ -1,0 +1,142 @@
+"""Segment a volume: network, fragments, edges, one global step, labels. The whole story on one page."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from connectomics.affinities import NEAREST
+from connectomics.blockwise.grid import Grid
+from connectomics.blockwise.output import Run, open_run
+from connectomics.blockwise.progress import Progress
+from connectomics.errors import ModelError
+from connectomics.inference.settings import InferenceSettings
+from connectomics.io.ome_zarr import open_array
+from connectomics.io.volume import Volume
+from connectomics.networks.models import Model
+from connectomics.pipeline.edge_stage import collect_edges
+from connectomics.pipeline.fragment_stage import make_fragments
+from connectomics.pipeline.graph_stage import solve
+from connectomics.pipeline.input import open_input
+from connectomics.pipeline.label_stage import PRODUCTS, build_pyramids, write_labels
+from connectomics.pipeline.network_stage import run_network
+from connectomics.pipeline.resources import block_for_memory, thread_count
+from connectomics.pipeline.settings import RegionSettings, RunSettings
+from connectomics.pipeline.stage import Stage
+from connectomics.roi import IntTriple
+from connectomics.segmentation.fragments import required_halo
+from connectomics.segmentation.settings import SegmentationSettings
+
+ALL_PRODUCTS = (*PRODUCTS, "affinities", "region_graph", "lut", "scratch")
+
+BYTES_PER_VOXEL = 40.0
+"""Peak bytes per voxel read by one worker in the fragment and edge stages, measured."""
+
+
+def segment_volume(
+    location: str,
+    out: str | Path,
+    model_name: str,
+    *,
+    region: RegionSettings,
+    inference: InferenceSettings,
+    segmentation: Mapping[str, Any],
+    keep_affinities: bool,
+    rescale: bool,
+    run_settings: RunSettings,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Label every neuron of a volume; resumes when called again.
+
+    Parameters
+    ----------
+    location
+        The input volume, as on the command line.
+    out
+        OME-Zarr group to write.
+    model_name
+        Shipped model or model folder.
+    region
+        Which part of the input.
+    inference
+        How to run the network.
+    segmentation
+        Segmentation settings the user gave; the others come from the model.
+    keep_affinities
+        Keep ``OUT.zarr/affinities``.
+    rescale
+        Resample the input to the model's voxel size.
+    run_settings
+        Memory, threads, blocks.
+    progress
+        Who watches.
+
+    Returns
+    -------
+    dict
+        Output, counts of fragments, edges and segments, settings used.
+    """
+    given = open_input(location, model_name, region, rescale)
+    settings = segmentation_settings(given.model, segmentation)
+    grid = segmentation_grid(given.region.shape, settings, inference.memory, run_settings)
+    identity = given.identity("segment", inference) | {
+        "segmentation": settings.model_dump(mode="json"),
+        "block": grid.block,
+        "keep_affinities": keep_affinities,
+    }
+    with open_run(out, "segment", identity, ALL_PRODUCTS, overwrite=run_settings.overwrite) as run:
+        if run.complete:
+            return dict(run.ledger.noted("complete")) | {"already_complete": True}
+        offsets = used_offsets(given.model, settings)
+        channels = len(given.model.contract.offsets) if keep_affinities else len(offsets)
+        run_network(run, given, inference, "affinities", channels, progress)
+        affinities = open_array(run.path, "affinities")
+        report = segment_affinities(run, affinities, offsets, settings, grid, run_settings, progress)
+        if not keep_affinities:
+            run.remove("affinities")
+        run.ledger.note("complete", report)
+    return report
+
+
+def segment_affinities(
+    run: Run,
+    affinities: Volume,
+    offsets: Sequence[IntTriple],
+    settings: SegmentationSettings,
+    grid: Grid,
+    run_settings: RunSettings,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Everything after the network, from affinities on disk to labels on disk."""
+    stage = Stage(run, grid, affinities, offsets, settings, thread_count(run_settings), progress)
+    make_fragments(stage)
+    collect_edges(stage)
+    write_labels(stage, solve(stage))
+    build_pyramids(stage)
+    run.remove("scratch")
+    for step in ("fragments", "edges"):
+        run.ledger.drop_tables(step)
+    summary: dict[str, Any] = {"output": str(run.path), "shape": grid.shape}
+    return summary | run.ledger.noted("graph") | {"settings": settings.model_dump(mode="json")}
+
+
+def segmentation_settings(model: Model, given: Mapping[str, Any]) -> SegmentationSettings:
+    """The model's own settings, overridden by what the user gave."""
+    if not model.contract.offsets:
+        raise ModelError(f"model '{model.contract.name}' predicts no affinities; it cannot segment.")
+    return SegmentationSettings.parse({**model.contract.segmentation, **given}, "segmentation settings")
+
+
+def segmentation_grid(
+    shape: IntTriple, settings: SegmentationSettings, memory: int, run_settings: RunSettings
+) -> Grid:
+    """The write blocks of the segmentation stages."""
+    return Grid(
+        shape, block_for_memory(run_settings, memory, shape, required_halo(settings), BYTES_PER_VOXEL)
+    )
+
+
+def used_offsets(model: Model, settings: SegmentationSettings) -> tuple[IntTriple, ...]:
+    """The affinity offsets that the settings make use of, nearest neighbours first."""
+    offsets = model.contract.offsets
+    needs_all = settings.long_range or settings.fragments == "mutex"
+    return offsets if needs_all else offsets[: len(NEAREST)]

@@ -1,0 +1,73 @@
+"""A small volume and an untrained toy model: quick, deterministic, and good enough to test the plumbing."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from connectomics.affinities import NEAREST
+from connectomics.networks.build import build_network
+from connectomics.networks.checkpoint import save_model
+from connectomics.networks.contract import Contract, Head, NetworkSettings, Normalisation
+
+VOXEL_SIZE = (20.0, 10.0, 10.0)
+
+
+@pytest.fixture(scope="session")
+def cells():
+    """(64, 96, 80) uint8: bright blobs with dark borders, a stand-in for neurites."""
+    generator = np.random.default_rng(0)
+    seeds = np.zeros((64, 96, 80), bool)
+    seeds[tuple(generator.integers(0, n, 60) for n in seeds.shape)] = True
+    distance = ndimage.distance_transform_edt(~seeds)
+    nearest = ndimage.distance_transform_edt(~seeds, return_distances=False, return_indices=True)
+    owner = np.ravel_multi_index(nearest, seeds.shape)
+    border = ndimage.grey_erosion(owner, size=3) != ndimage.grey_dilation(owner, size=3)
+    image = np.where(border, 40, 200) - distance + generator.normal(0, 8, seeds.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def volume(cells, tmp_path_factory):
+    """The cells in an HDF5 file, with voxel size and offset."""
+    path = tmp_path_factory.mktemp("volume") / "cells.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("volumes/raw", data=cells, chunks=(32, 32, 32))
+        data.attrs["resolution"] = VOXEL_SIZE
+        data.attrs["offset"] = (200.0, 0.0, 50.0)
+    return f"{path}/volumes/raw"
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory, cells):
+    """A tiny BasicUNet fitted for a second to call bright voxels connected."""
+    torch.manual_seed(0)
+    settings = NetworkSettings(name="BasicUNet", parameters={"features": [4, 4, 8, 8, 8, 4]})
+    contract = Contract(
+        name="toy",
+        network=settings,
+        heads=(Head(kind="affinities", offsets=NEAREST),),
+        voxel_size=VOXEL_SIZE,
+        modality="em",
+        normalisation=Normalisation(mean=120.0, std=60.0),
+        margin=(8, 8, 8),
+        divisor=(16, 16, 16),
+    )
+    folder = tmp_path_factory.mktemp("models") / "toy"
+    network = build_network(settings, 1, 3)
+    fit_to_brightness(network, cells)
+    save_model(folder, network, contract)
+    return folder
+
+
+def fit_to_brightness(network, cells):
+    """Forty steps towards affinity = brightness."""
+    image = torch.from_numpy(cells[:48, :96, :80].astype(np.float32))[None, None]
+    target = (image > 110).float().expand(1, 3, -1, -1, -1)
+    optimiser = torch.optim.Adam(network.parameters(), 0.02)
+    for _ in range(40):
+        optimiser.zero_grad()
+        logits = network((image - 120.0) / 60.0)
+        torch.nn.functional.binary_cross_entropy_with_logits(logits, target).backward()
+        optimiser.step()

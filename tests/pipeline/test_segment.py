@@ -1,0 +1,127 @@
+"""`segment` end to end: geometry, resume, refusal, failure, and the same labels for every block size."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from connectomics.cli.main import run
+from connectomics.io.opening import open_volume
+from connectomics.io.tables import read_table
+from tests.pipeline.conftest import VOXEL_SIZE
+
+SETTINGS = ["--boundary-threshold", "0.5", "--max-distance", "8", "--grow", "2", "--min-object", "5"]
+
+
+def command(volume, out, model, *more):
+    return ["segment", str(volume), str(out), "--model", str(model), "--engine", "torch", *SETTINGS, *more]
+
+
+def labels(out):
+    return {
+        name: open_volume(f"{out}/{name}").read()
+        for name in ("labels/segmentation", "labels/fragments", "uncertainty")
+    }
+
+
+def assert_same(one, other):
+    for name, array in labels(one).items():
+        np.testing.assert_array_equal(array, open_volume(f"{other}/{name}").read(), err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def clean(volume, model, tmp_path_factory):
+    """An uninterrupted run with blocks of 32."""
+    out = tmp_path_factory.mktemp("clean") / "out.zarr"
+    assert run(command(volume, out, model, "--block", "32", "32", "32")) == 0
+    return out
+
+
+def test_writes_what_is_promised(clean):
+    found = labels(clean)
+    segments = np.unique(found["labels/segmentation"])
+    fragments = np.unique(found["labels/fragments"])
+    assert found["labels/segmentation"].dtype == np.uint64
+    assert 10 < len(segments) <= len(fragments)
+    np.testing.assert_array_equal(fragments, np.arange(len(fragments)))  # ids 1..n, 0 = background
+    edges = read_table(clean, "region_graph/edges")
+    assert (edges[:, 0] < edges[:, 1]).all()
+    lut = read_table(clean, "lut")
+    np.testing.assert_array_equal(lut[found["labels/fragments"].astype(int)], found["labels/segmentation"])
+    volume = open_volume(f"{clean}/labels/segmentation")
+    assert (volume.voxel_size, volume.offset) == (VOXEL_SIZE, (200.0, 0.0, 50.0))
+    assert not (clean / "scratch").exists() and not (clean / "affinities").exists()
+
+
+@pytest.mark.parametrize("block", [(64, 96, 96), (32, 64, 96)])
+def test_block_size_changes_nothing(clean, volume, model, tmp_path, block):
+    assert run(command(volume, tmp_path / "out.zarr", model, "--block", *map(str, block))) == 0
+    assert_same(clean, tmp_path / "out.zarr")
+
+
+def test_again_is_already_complete_and_other_settings_are_refused(clean, volume, model, capsys):
+    before = sorted((p, p.stat().st_mtime_ns) for p in clean.rglob("*") if p.is_file())
+    assert run(command(volume, clean, model, "--block", "32", "32", "32")) == 0
+    assert run(command(volume, clean, model, "--block", "32", "32", "32", "--threshold", "0.9")) == 2
+    assert "segmentation.threshold" in capsys.readouterr().err
+    assert before == sorted((p, p.stat().st_mtime_ns) for p in clean.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_and_run_again_equals_uninterrupted(clean, volume, model, tmp_path, kind):
+    out = tmp_path / "out.zarr"
+    arguments = command(volume, out, model, "--block", "32", "32", "32")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "connectomics.cli.main", *arguments],
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    records = out / "ledger/segment/fragments"
+    deadline = time.monotonic() + 120
+    while process.poll() is None and len(list(records.glob("*/*.json"))) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(kind)
+    error = process.communicate()[1].decode()
+    assert process.returncode != 0, error
+    finished = {path: path.stat().st_mtime_ns for path in records.glob("*/*.json")}
+    if kind == signal.SIGKILL:
+        assert (out / "ledger/lock.json").exists()
+    assert run(arguments) == 0
+    assert finished == {path: path.stat().st_mtime_ns for path in finished}  # nothing done twice
+    assert_same(clean, out)
+
+
+def test_a_broken_chunk_fails_its_blocks_alone_and_a_rerun_mends_it(cells, model, tmp_path, capsys):
+    source = tmp_path / "cells.zarr"
+    array = zarr.create_array(store=str(source), shape=cells.shape, chunks=(32, 32, 32), dtype="uint8")
+    array[...] = cells
+    chunk = source / "c/0/0/0"
+    good = chunk.read_bytes()
+    chunk.write_bytes(good[: len(good) // 2])
+    out = tmp_path / "out.zarr"
+    size = [str(v) for v in VOXEL_SIZE]
+    more = ["--block", "32", "32", "32", "--tile", "32", "--margin", "0", "--voxel-size", *size]
+    assert run(command(source, out, model, *more)) == 1
+    error = capsys.readouterr().err
+    assert "block 0 " in error and "Traceback" not in error
+    done = {r["block"] for r in records_of(out, "affinities") if r["status"] == "done"}
+    assert 0 not in done and len(done) > 10
+    chunk.write_bytes(good)
+    assert run(command(source, out, model, *more)) == 0
+    whole = tmp_path / "whole.zarr"
+    assert run(command(source, whole, model, *more)) == 0
+    assert_same(whole, out)
+
+
+def records_of(out, step):
+    return [json.loads(p.read_text()) for p in Path(out, "ledger/segment", step).glob("*/*.json")]
