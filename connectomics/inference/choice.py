@@ -15,10 +15,11 @@ from connectomics.inference.memory import MemoryCost
 from connectomics.inference.openvino_engine import OpenVinoEngine, openvino_installed
 from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.torch_engine import TorchEngine
+from connectomics.roi import IntTriple, int_triple
 
 logger = logging.getLogger(__name__)
 
-FIXED_BYTES = 700_000_000
+FIXED_BYTES = 750_000_000
 """The process before its first tile, measured: Python, torch, MONAI, OpenVINO and the readers."""
 
 QUEUED_TILES = 4
@@ -70,7 +71,7 @@ def choose(settings: InferenceSettings) -> Choice:
 
 
 def make_engine(
-    network: nn.Module, in_channels: int, channels: int, divisor: int, settings: InferenceSettings
+    network: nn.Module, in_channels: int, channels: int, divisor: IntTriple, settings: InferenceSettings
 ) -> tuple[Engine, MemoryCost]:
     """Make a network ready for the device and engine of the settings, and say what it costs in memory.
 
@@ -87,12 +88,12 @@ def make_engine(
     """
     choice = choose(settings)
     logger.info("network on %s with %s: %s", choice.device, choice.engine, choice.reason)
-    edge = max(divisor, 32 // divisor * divisor)
-    folded = fold_batch_norm(network, in_channels, edge)
+    example = int_triple([max(d, 32 // d * d) for d in divisor])
+    folded = fold_batch_norm(network, in_channels, example)
     tensors = tensor_bytes_per_voxel(folded, in_channels, divisor)
     engine: Engine
     if choice.engine == "openvino":
-        engine = OpenVinoEngine(folded, channels, in_channels, edge, settings.threads)
+        engine = OpenVinoEngine(folded, channels, in_channels, example, settings.threads)
         work = tensors * openvino_engine.BYTES_FACTOR
     else:
         engine = TorchEngine(folded, channels, choice.device, settings.threads)

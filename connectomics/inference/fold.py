@@ -9,12 +9,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from connectomics.roi import IntTriple
+
 logger = logging.getLogger(__name__)
 
 CONVOLUTIONS = (nn.Conv3d, nn.ConvTranspose3d)
 
 
-def fold_batch_norm(network: nn.Module, in_channels: int, edge: int) -> nn.Module:
+def fold_batch_norm(network: nn.Module, in_channels: int, edges: IntTriple) -> nn.Module:
     """Return a copy of `network` in eval mode without its foldable batch normalisations.
 
     The pairs are found by running a small tile and seeing whose output goes where, so any module structure
@@ -26,12 +28,12 @@ def fold_batch_norm(network: nn.Module, in_channels: int, edge: int) -> nn.Modul
         A network on the CPU.
     in_channels
         Channels it takes.
-    edge
-        Edge of the small tile, voxels: a multiple of the network's divisor.
+    edges
+        Shape of the small tile, zyx voxels: multiples of the network's divisor.
     """
     original = copy.deepcopy(network).eval()
     folded = copy.deepcopy(original)
-    example = torch.rand(1, in_channels, edge, edge, edge)
+    example = torch.rand(1, in_channels, *edges)
     with torch.inference_mode():
         pairs = _pairs(folded, example)
     names = {module: name for name, module in folded.named_modules()}
@@ -43,7 +45,7 @@ def fold_batch_norm(network: nn.Module, in_channels: int, edge: int) -> nn.Modul
     with torch.inference_mode():
         difference = float((original(example) - folded(example)).abs().max())
     if not difference < 1e-3:
-        logger.warning("batch norm not folded: values would differ by %.1e", difference)
+        logger.info("batch norm not folded: values would differ by %.1e", difference)
         return original
     logger.debug("folded %d batch norms, largest difference %.1e", len(pairs), difference)
     return folded

@@ -10,12 +10,13 @@ from torch.multiprocessing import reductions
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from connectomics.roi import IntTriple
 
 _Reference: Any = reductions.StorageWeakRef
 _Mode: Any = TorchDispatchMode
 
 
-class _LiveBytes(_Mode):  # type: ignore[misc]
+class _LiveBytes(_Mode):
     def __init__(self) -> None:
         super().__init__()
         self.live: dict[int, tuple[Any, int]] = {}
@@ -33,15 +34,15 @@ class _LiveBytes(_Mode):  # type: ignore[misc]
         return result
 
 
-def tensor_bytes_per_voxel(network: nn.Module, in_channels: int, divisor: int) -> float:
+def tensor_bytes_per_voxel(network: nn.Module, in_channels: int, divisor: IntTriple) -> float:
     """Peak bytes of float32 tensors alive at once, per voxel of the input tile.
 
     Run on torch's meta device: exact for what torch allocates, the same on every machine, and free. What a
     library's kernels take beside it (reordered copies) is the engine's factor.
     """
-    edge = divisor * math.ceil(64 / divisor)
+    edges = [d * math.ceil(64 / d) for d in divisor]
     ghost = copy.deepcopy(network).eval().to("meta")
-    tile = torch.empty(1, in_channels, edge, edge, edge, device="meta")
+    tile = torch.empty(1, in_channels, *edges, device="meta")
     with torch.no_grad(), _LiveBytes() as counter:
         ghost(tile)
-    return counter.peak / edge**3
+    return float(counter.peak / math.prod(edges))

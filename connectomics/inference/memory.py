@@ -63,16 +63,16 @@ class TileRule:
 
     Attributes
     ----------
-    margin : int
-        Voxels of context on each side of a core.
-    divisor : int
+    margin : IntTriple
+        Voxels of context on each side of a core, zyx.
+    divisor : IntTriple
         Input tiles are a multiple of it and start on one, so every tile is pooled in step.
     granule : int
         Cores are a multiple of it where the volume is larger, so that blocks of whole chunks are whole cores.
     """
 
-    margin: int
-    divisor: int
+    margin: IntTriple
+    divisor: IntTriple
     granule: int = 32
 
 
@@ -98,7 +98,10 @@ def choose_tile(budget: int, cost: MemoryCost, shape: Sequence[int], rule: TileR
         Even the smallest tile does not fit; the message says what would.
     """
     size = int_triple(shape, "shape")
-    axes = [_axis_choices(n, rule) for n in size]
+    axes = [
+        _axis_choices(n, margin, divisor, rule.granule)
+        for n, margin, divisor in zip(size, rule.margin, rule.divisor, strict=True)
+    ]
     combos = list(itertools.product(*axes))
     fitting = [c for c in combos if _voxels(c) <= LARGEST_TILE_VOXELS and cost.peak(_voxels(c)) <= budget]
     if not fitting:
@@ -113,8 +116,7 @@ def choose_tile(budget: int, cost: MemoryCost, shape: Sequence[int], rule: TileR
 
 def fixed_tile(edge: int, shape: Sequence[int], rule: TileRule) -> TileLattice:
     """The lattice of cores of a given edge (rounded up to the network's divisor)."""
-    step = math.ceil(edge / rule.divisor) * rule.divisor
-    core: IntTriple = (step, step, step)
+    core = int_triple([math.ceil(edge / divisor) * divisor for divisor in rule.divisor])
     return TileLattice(int_triple(shape, "shape"), core, rule.margin, rule.divisor)
 
 
@@ -125,12 +127,12 @@ class _AxisChoice:
     total: int
 
 
-def _axis_choices(size: int, rule: TileRule) -> list[_AxisChoice]:
-    step = math.lcm(rule.divisor, rule.granule)
+def _axis_choices(size: int, margin: int, divisor: int, granule: int) -> list[_AxisChoice]:
+    step = math.lcm(divisor, granule)
     cores = range(step, min(math.ceil(size / step) * step, 1024) + 1, step)
     choices = []
     for core in cores:
-        lengths = [span.stop - span.start for span in axis_spans(size, core, rule.margin, rule.divisor)]
+        lengths = [span.stop - span.start for span in axis_spans(size, core, margin, divisor)]
         choices.append(_AxisChoice(core, max(lengths), sum(lengths)))
     return choices
 

@@ -1,6 +1,7 @@
 """Run a network with OpenVINO on a CPU: float32, one graph compiled per tile shape."""
 
 import logging
+import warnings
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,10 +12,11 @@ from torch import nn
 
 from connectomics.errors import InputError
 from connectomics.inference.torch_engine import Probabilities
+from connectomics.roi import IntTriple
 
 logger = logging.getLogger(__name__)
 
-BYTES_FACTOR = 1.6
+BYTES_FACTOR = 1.0
 """Process peak over `footprint.tensor_bytes_per_voxel`, as measured (scripts/benchmark_inference.py)."""
 
 
@@ -38,13 +40,18 @@ class OpenVinoEngine:
     in_channels
         Channels that the network takes.
     example
-        Edge of the tile that the network is traced with, a multiple of its divisor.
+        Shape of the tile (zyx voxels) that the network is traced with, multiples of its divisor.
     threads
         CPU threads; None leaves OpenVINO's choice.
     """
 
     def __init__(
-        self, network: nn.Module, channels: int, in_channels: int, example: int, threads: int | None = None
+        self,
+        network: nn.Module,
+        channels: int,
+        in_channels: int,
+        example: IntTriple,
+        threads: int | None = None,
     ) -> None:
         if not openvino_installed():
             raise InputError(
@@ -59,9 +66,10 @@ class OpenVinoEngine:
         self._config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = threads
-        tile = torch.zeros(1, in_channels, example, example, example)
+        tile = torch.zeros(1, in_channels, *example)
         shape = openvino.PartialShape([1, in_channels, -1, -1, -1])
-        with torch.inference_mode():
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.jit.trace, which OpenVINO uses, is deprecated
             self._model = openvino.convert_model(
                 Probabilities(network.eval(), channels), example_input=tile, input=[shape]
             )

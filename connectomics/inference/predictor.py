@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.errors import InputError
+from connectomics.errors import ModelError
 from connectomics.inference.choice import make_engine
 from connectomics.inference.engines import Engine
 from connectomics.inference.flips import FlipAverage
@@ -16,6 +16,7 @@ from connectomics.inference.normalisation import Affine, sample_affine
 from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.stream import Stages, paste, run_stream
 from connectomics.inference.tiles import Box, Tile, TileLattice
+from connectomics.networks.models import Model
 from connectomics.roi import IntTriple, int_triple
 
 logger = logging.getLogger(__name__)
@@ -138,14 +139,14 @@ class Predictor:
 
 
 def predictor_for(
-    model: Any, settings: InferenceSettings, read: Read, shape: Sequence[int], granule: int = 32
+    model: Model, settings: InferenceSettings, read: Read, shape: Sequence[int], granule: int = 32
 ) -> Predictor:
     """The predictor of a model for one volume.
 
     Parameters
     ----------
     model
-        A `connectomics.networks.models.Model`.
+        The network and its contract.
     settings
         How to run it.
     read, shape
@@ -156,7 +157,9 @@ def predictor_for(
     Raises
     ------
     InputError
-        The device or engine is not there, the volume is constant, or the memory too small.
+        The device or engine is not there, or the volume is constant.
+    ModelError
+        The weights do not fit the contract.
     """
     from connectomics.networks.checkpoint import load_network
 
@@ -165,12 +168,12 @@ def predictor_for(
     normal = contract.normalisation
     affine = sample_affine(read, size) if normal.kind == "sampled" else Affine(normal.mean, normal.std)
     kept = [head for head in contract.heads if not head.auxiliary]
-    offsets = [offset for head in kept if head.kind == "affinities" for offset in head.offsets]
-    if not offsets:
-        raise InputError(f"model {contract.name}: has no affinities to predict.")
+    channels = sum(head.channels for head in kept)
+    if not kept or list(contract.heads[: len(kept)]) != kept:
+        raise ModelError(f"model {contract.name}: its auxiliary heads must come last. Save it without them.")
     network = load_network(model)
-    engine, cost = make_engine(network, contract.in_channels, len(offsets), contract.divisor, settings)
+    engine, cost = make_engine(network, contract.in_channels, channels, contract.divisor, settings)
     if settings.flips > 1:
-        engine = FlipAverage(engine, offsets, settings.flips)
-    margin = contract.margin if settings.margin is None else settings.margin
+        engine = FlipAverage(engine, [o for head in kept for o in head.offsets], settings.flips)
+    margin = contract.margin if settings.margin is None else (settings.margin,) * 3
     return Predictor(engine, affine, TileRule(margin, contract.divisor, granule), settings, cost)

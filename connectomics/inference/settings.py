@@ -15,8 +15,8 @@ def _bytes(value: object) -> object:
 class InferenceSettings(Settings):
     """Settings of the network stage.
 
-    Device, engine and threads change the values by about 2e-3 of a probability at most; tile, margin and memory
-    change what lies near the faces between tiles; flips change everything a little.
+    Device, engine and threads change the values by about 2e-3 of a probability at most; tile, margin and
+    memory change what lies near the faces between tiles; flips change everything a little.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -90,21 +90,21 @@ class TileLattice:
         Voxels of the volume, zyx.
     core : IntTriple
         Voxels of a core, a multiple of `divisor`.
-    margin : int
+    margin : IntTriple
         Context on each side of a core, voxels; clipped at the volume's faces.
-    divisor : int
+    divisor : IntTriple
         Input tiles are a multiple of it.
     """
 
     shape: IntTriple
     core: IntTriple
-    margin: int
-    divisor: int
+    margin: IntTriple
+    divisor: IntTriple
 
     def __post_init__(self) -> None:
-        if min(self.shape) < 1 or min(self.core) < 1 or self.margin < 0 or self.divisor < 1:
+        if min(*self.shape, *self.core, *self.divisor) < 1 or min(self.margin) < 0:
             raise GeometryError(f"tiles: nothing to cut in {self}.")
-        if any(c % self.divisor for c in self.core):
+        if any(c % d for c, d in zip(self.core, self.divisor, strict=True)):
             raise GeometryError(f"tiles: cores {self.core} must be multiples of {self.divisor}.")
 
     def tiles(self, box: Sequence[slice] | None = None) -> Iterator[Tile]:
@@ -126,8 +126,8 @@ class TileLattice:
     def tile(self, index: Sequence[int]) -> Tile:
         """The tile at a lattice position (zyx)."""
         core, source, pad = [], [], []
-        for i, c, n in zip(index, self.core, self.shape, strict=True):
-            span = input_span(i * c, n, c, self.margin, self.divisor)
+        for i, n, c, m, d in zip(index, self.shape, self.core, self.margin, self.divisor, strict=True):
+            span = input_span(i * c, n, c, m, d)
             core.append(slice(i * c, min(n, (i + 1) * c)))
             source.append(slice(span.start, min(span.stop, n)))
             pad.append(max(0, span.stop - n))
@@ -137,8 +137,8 @@ class TileLattice:
     def largest(self) -> int:
         """Voxels of the largest input tile."""
         longest = [
-            max(s.stop - s.start for s in axis_spans(n, c, self.margin, self.divisor))
-            for n, c in zip(self.shape, self.core, strict=True)
+            max(s.stop - s.start for s in axis_spans(n, c, m, d))
+            for n, c, m, d in zip(self.shape, self.core, self.margin, self.divisor, strict=True)
         ]
         return math.prod(longest)
 

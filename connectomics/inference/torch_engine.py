@@ -12,7 +12,7 @@ from connectomics.inference.engines import QUANTA
 
 logger = logging.getLogger(__name__)
 
-BYTES_FACTOR = 2.2
+BYTES_FACTOR = 1.5
 """Process peak over `footprint.tensor_bytes_per_voxel` on a CPU: oneDNN reorders what a convolution reads."""
 
 
