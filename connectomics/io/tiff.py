@@ -1,8 +1,10 @@
 """TIFF stacks read lazily: memory-mapped where they lie in one piece, page by page where not."""
 
+import logging
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,10 @@ class TiffArray:
 
         self._path = path
         self._lock = threading.Lock()
-        with tifffile.TiffFile(path) as file:
+        with _complaints() as complaints, tifffile.TiffFile(path) as file:
             series = file.series[0]
+            if complaints:
+                raise ValueError(complaints[0])
             self.axes = _axes(series.axes)
             self.voxel_size = _ome_voxel_size(file) or _imagej_voxel_size(file)
             self.shape: tuple[int, ...] = tuple(series.shape)
@@ -75,6 +79,25 @@ def _pages(store: Any) -> Any:
     import zarr
 
     return zarr.open_array(store, mode="r")
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what tifffile logs of pages that are missing: it would go on with fewer."""
+    found: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        missing = "invalid page" in record.getMessage() or "failed to reshape" in record.getMessage()
+        if missing:
+            found.append(record.getMessage())
+        return not missing
+
+    logger = logging.getLogger("tifffile")
+    logger.addFilter(keep)
+    try:
+        yield found
+    finally:
+        logger.removeFilter(keep)
 
 
 def _axes(letters: str) -> str:
