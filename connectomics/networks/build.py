@@ -35,7 +35,7 @@ class Architecture:
 
 
 def _dynunet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
-    from monai.networks.nets import DynUNet
+    from monai.networks.nets.dynunet import DynUNet
 
     given = dict(parameters)
     strides = given.pop("strides", None) or [1] + [2] * (len(given["filters"]) - 1)
@@ -53,7 +53,7 @@ def _dynunet(in_channels: int, out_channels: int, parameters: dict[str, Any]) ->
 
 
 def _basic_unet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
-    from monai.networks.nets import BasicUNet
+    from monai.networks.nets.basic_unet import BasicUNet
 
     return BasicUNet(
         spatial_dims=3, in_channels=in_channels, out_channels=out_channels, norm="batch", **parameters
@@ -61,7 +61,7 @@ def _basic_unet(in_channels: int, out_channels: int, parameters: dict[str, Any])
 
 
 def _segresnet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
-    from monai.networks.nets import SegResNet
+    from monai.networks.nets.segresnet import SegResNet
 
     return SegResNet(
         spatial_dims=3, in_channels=in_channels, out_channels=out_channels, norm="batch", **parameters
@@ -69,7 +69,7 @@ def _segresnet(in_channels: int, out_channels: int, parameters: dict[str, Any]) 
 
 
 def _mednext(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
-    from monai.networks.nets import MedNeXt
+    from monai.networks.nets.mednext import MedNeXt
 
     network = MedNeXt(spatial_dims=3, in_channels=in_channels, out_channels=out_channels, **parameters)
     _batch_norm_for_group_norm(network)

@@ -46,7 +46,7 @@ def save_model(
         raise ModelError(f"model '{contract.name}': every head is auxiliary; nothing would be left.")
     if len(channels) < contract.out_channels:
         network = keep_channels(copy.deepcopy(network), contract.network, channels)
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    state = {name: value.detach().cpu().contiguous() for name, value in _tensors(network).items()}
     bad = [name for name, value in state.items() if not torch.isfinite(value.float()).all()]
     if bad:
         raise ModelError(f"model '{contract.name}': weights that are not finite: {', '.join(bad[:3])}.")
@@ -56,9 +56,15 @@ def save_model(
     path.mkdir(parents=True, exist_ok=True)
     partial = path / (WEIGHTS_FILE + ".partial")
     save_file(state, partial)
+    partial.chmod(0o644)
     partial.replace(path / WEIGHTS_FILE)
     write_contract(path / CONTRACT_FILE, contract.without_auxiliary())
     return path
+
+
+def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers, each once (a state_dict names some of DynUNet's twice)."""
+    return dict(network.named_parameters()) | dict(network.named_buffers())
 
 
 def _half(value: torch.Tensor) -> torch.Tensor:
@@ -81,18 +87,20 @@ def load_network(model: Model) -> nn.Module:
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{model.weights}: damaged or not a safetensors file: {error}.") from None
     _check_shapes(network, state, model)
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    with torch.no_grad():
+        for name, tensor in _tensors(network).items():
+            tensor.copy_(state[name])
     return network.float().eval()
 
 
 def _check_shapes(network: nn.Module, state: dict[str, torch.Tensor], model: Model) -> None:
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    expected = {name: tuple(value.shape) for name, value in _tensors(network).items()}
     got = {name: tuple(value.shape) for name, value in state.items()}
     if expected == got:
         return
     wrong = sorted(k for k in expected.keys() | got.keys() if expected.get(k) != got.get(k))
     first = wrong[0]
     raise ModelError(
-        f"{model.weights}: weights of another architecture than the contract's {model.contract.network.name}: "
+        f"{model.weights}: not the weights of the contract's {model.contract.network.name}: "
         f"{len(wrong)} tensors differ, first '{first}': expected {expected.get(first)}, got {got.get(first)}."
     )

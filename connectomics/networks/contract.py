@@ -20,7 +20,7 @@ class NetworkSettings(Settings):
 
     name: str = "DynUNet"
     """Architecture: BasicUNet, DynUNet, SegResNet or MedNeXt."""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
     """Parameters of the architecture, such as filters for DynUNet."""
 
 
@@ -104,9 +104,9 @@ class Contract(Settings):
     """Licence of the weights."""
     attribution: str = ""
     """Whom to name when using it."""
-    scores: dict[str, float] = {}
+    scores: dict[str, float] = Field(default_factory=dict)
     """Scores on held-out data."""
-    segmentation: dict[str, Any] = {}
+    segmentation: dict[str, Any] = Field(default_factory=dict)
     """Segmentation settings chosen on validation data."""
     calibration: dict[str, list[float]] | None = None
     """Optional table: predicted against observed probability."""

@@ -1,0 +1,126 @@
+"""Batches of crops, cut on the device from volumes there; batch k depends on (seed, k, rank) alone."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from connectomics.roi import IntTriple, Triple
+from connectomics.training.augment import cutting_grid, draw_bend, draw_matrix, vary_intensity
+from connectomics.training.settings import AugmentSettings
+from connectomics.training.sources import UNLABELLED, Source
+
+
+class Cropper:
+    """Draws augmented crops from sources.
+
+    Parameters
+    ----------
+    sources
+        Volumes, on the device where batches are wanted.
+    crop
+        Voxels of a crop, zyx.
+    batch
+        Crops in a batch.
+    augment
+        How they vary.
+    voxel_size
+        nm, zyx; says which axes may be exchanged.
+    seed
+        Seed of everything drawn.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        crop: IntTriple,
+        batch: int,
+        augment: AugmentSettings,
+        voxel_size: Triple,
+        seed: int,
+    ) -> None:
+        self._sources, self._crop, self._batch = list(sources), crop, batch
+        self._augment, self._voxel_size, self._seed = augment, voxel_size, seed
+        shares = np.array([source.proportion for source in sources], np.float64)
+        self._shares = shares / shares.sum()
+
+    def batch(self, step: int, rank: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch of a step: image (n, 1, z, y, x) float32, labels (n, z, y, x) int32."""
+        random = np.random.default_rng([self._seed, step, rank])
+        pairs = [self._sample(random) for _ in range(self._batch)]
+        image = torch.stack([image for image, _ in pairs])[:, None]
+        labels = torch.stack([labels for _, labels in pairs])
+        noise = torch.Generator(image.device).manual_seed(int(random.integers(2**31)))
+        return vary_intensity(image, self._augment, random, noise), labels
+
+    def _sample(self, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        source = self._sources[int(random.choice(len(self._sources), p=self._shares))]
+        matrix = draw_matrix(random, self._augment, self._voxel_size)
+        bend = draw_bend(random, self._augment, self._crop)
+        shape = source.raw.shape
+        centre = [_centre(random, n, c) for n, c in zip(shape, self._crop, strict=True)]
+        return cut(source, self._crop, matrix, centre, bend)
+
+
+def _centre(random: np.random.Generator, size: int, crop: int) -> float:
+    """A crop's centre along one axis: whole crops mostly, an eighth over the edge at most."""
+    low, high = 3 * crop // 8, size - 3 * crop // 8
+    whole = (size - 1) // 2 if high <= low else int(random.integers(low, high))
+    return whole + (0.5 if crop % 2 == 0 else 0.0)
+
+
+def cut(
+    source: Source,
+    crop: IntTriple,
+    matrix: NDArray[np.float64],
+    centre: Sequence[float],
+    bend: NDArray[np.float32] | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut one crop along a turned and bent grid.
+
+    Parameters
+    ----------
+    source
+        The volume.
+    crop
+        Voxels, zyx.
+    matrix
+        From offsets in the crop to offsets in the volume.
+    centre
+        The crop's centre, voxel coordinates in the volume.
+    bend
+        Displacements on a coarse grid, or None.
+
+    Returns
+    -------
+    image
+        (z, y, x) float32, normalised; mirrored beyond the volume.
+    labels
+        (z, y, x) int32; unlabelled beyond the volume.
+    """
+    reach = np.abs(matrix) @ ((np.array(crop) - 1) / 2 + (0 if bend is None else float(np.abs(bend).max())))
+    low = [max(0, math.floor(c - r) - 1) for c, r in zip(centre, reach, strict=True)]
+    high = [min(n, math.ceil(c + r) + 2) for c, r, n in zip(centre, reach, source.raw.shape, strict=True)]
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    place = cutting_grid(
+        crop, matrix, [c - a for c, a in zip(centre, low, strict=True)], bend, source.raw.device
+    )
+    shape = torch.tensor([b - a for a, b in zip(low, high, strict=True)], device=place.device)
+    grid = (2 * place / (shape - 1).clamp_min(1) - 1).flip(-1)[None]
+    inside = ((place > -0.5) & (place < shape - 0.5)).all(-1)
+    image = (source.raw[box].float() - source.mean) / source.std
+    with torch.autocast(place.device.type, enabled=False):
+        image = functional.grid_sample(
+            image[None, None], grid, mode="bilinear", padding_mode="reflection", align_corners=True
+        )
+        labels = functional.grid_sample(
+            source.labels[box].float()[None, None],
+            grid,
+            mode="nearest",
+            padding_mode="border",
+            align_corners=True,
+        )
+    return image[0, 0], torch.where(inside, labels[0, 0].round().int(), UNLABELLED)

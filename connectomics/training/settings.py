@@ -1,0 +1,227 @@
+"""Settings of a training run, as its TOML file declares them."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from connectomics.affinities import parse_offsets
+from connectomics.errors import ConnectomicsError
+from connectomics.networks.contract import Head, NetworkSettings, Normalisation
+from connectomics.roi import IntTriple, Triple
+from connectomics.settings import Settings
+
+Range = tuple[int, int]
+Background = Literal["true", "unlabelled"]
+Modality = Literal["xray", "em"]
+
+
+class VolumeData(Settings):
+    """A labelled volume, or a part of it; nothing outside `region` is ever read."""
+
+    raw: str
+    """Image, relative to data.root: a volume such as cube.h5/raw."""
+    labels: str
+    """Labels on the same voxels."""
+    region: tuple[Range, Range, Range] | None = None
+    """Voxels [first, end) along z, y, x. Default: everything."""
+    score_region: tuple[Range, Range, Range] | None = None
+    """Validation only: the part of the region that is scored, in the same voxels; the rest is context."""
+    proportion: float = Field(default=1.0, gt=0)
+    """How often crops come from here, relative to the others."""
+    background: Background = "unlabelled"
+    """What label 0 is: true background (affinity 0), or unlabelled (left out of the loss)."""
+
+
+class PhantomData(Settings):
+    """Phantoms, made when a run starts and kept beside it."""
+
+    first_seed: int = Field(default=0, ge=0)
+    """Seed of the first one (training 0-999, validation 1000-1099)."""
+    count: int = Field(default=16, ge=1)
+    """How many, with consecutive seeds."""
+    shape: IntTriple = (160, 160, 160)
+    """Voxels of each, z y x."""
+    difficulties: tuple[Literal["easy", "medium", "hard"], ...] = Field(default=("medium",), min_length=1)
+    """Difficulties, taken in turn."""
+    proportion: float = Field(default=1.0, gt=0)
+    """How often crops come from these, relative to the others."""
+
+
+class DataSettings(Settings):
+    """What a model is fitted to."""
+
+    root: str = "."
+    """Folder that the volumes' paths are relative to."""
+    voxel_size: Triple
+    """Voxel size of all volumes, nm zyx."""
+    modality: Modality
+    """Kind of image."""
+    volumes: tuple[VolumeData, ...] = ()
+    """Labelled volumes."""
+    phantoms: tuple[PhantomData, ...] = ()
+    """Generated volumes."""
+    normalisation: Literal["fixed", "sampled"] = "sampled"
+    """sampled: by each volume's own mean and deviation, as a user's will be; fixed: by those of all."""
+
+
+class TargetSettings(Settings):
+    """What the network learns to say."""
+
+    offsets: tuple[IntTriple, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+    """Affinity offsets, voxels zyx, the nearest neighbours first."""
+    lsd: bool = True
+    """Learn local shape descriptors beside the affinities (training only)."""
+    lsd_sigma: float = Field(default=80.0, gt=0)
+    """Gaussian window of the descriptors, nm."""
+    lsd_step: int = Field(default=2, ge=1)
+    """Voxels between the points at which descriptors are computed."""
+    erosion: int = Field(default=0, ge=0)
+    """Voxels by which objects that touch another object are drawn back (to background)."""
+
+    @field_validator("offsets")
+    @classmethod
+    def _parse(cls, value: tuple[IntTriple, ...]) -> tuple[IntTriple, ...]:
+        try:
+            return parse_offsets(value)
+        except ConnectomicsError as error:
+            raise ValueError(str(error)) from None
+
+    def heads(self) -> tuple[Head, ...]:
+        """The network's heads, in channel order."""
+        affinities = Head(kind="affinities", offsets=self.offsets)
+        return (affinities, Head(kind="lsd", auxiliary=True)) if self.lsd else (affinities,)
+
+
+class LossSettings(Settings):
+    """How far from the truth a prediction is."""
+
+    balance: float = Field(default=1.0, ge=0, le=1)
+    """1: both classes weigh the same in each affinity channel; 0: every voxel weighs the same."""
+    dice: float = Field(default=0.0, ge=0)
+    """Weight of a soft Dice loss on what is not connected."""
+    lsd: float = Field(default=2.0, ge=0)
+    """Weight of the descriptors' squared error."""
+
+
+class OptimiserSettings(Settings):
+    """AdamW, warm-up, cosine to the end."""
+
+    lr: float = Field(default=1e-3, gt=0)
+    """Largest learning rate."""
+    weight_decay: float = Field(default=1e-2, ge=0)
+    """Decoupled weight decay."""
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    """Share of the run over which the rate rises."""
+    clip: float = Field(default=1.0, gt=0)
+    """Norm to which gradients are clipped."""
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of the averaged weights, which are what is exported."""
+
+
+class AugmentSettings(Settings):
+    """How crops are varied; probabilities are per crop."""
+
+    flips: bool = True
+    """Mirror and turn by 90 degrees along axes of one voxel size."""
+    rotate: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a turn by any angle, with a scaling."""
+    scale: float = Field(default=0.15, ge=0, lt=0.9)
+    """Largest relative change of size."""
+    elastic: float = Field(default=0.3, ge=0, le=1)
+    """Probability of an elastic deformation."""
+    elastic_sigma: float = Field(default=2.0, ge=0)
+    """Displacement, voxels (standard deviation at points 24 voxels apart)."""
+    contrast: float = Field(default=0.25, ge=0, lt=1)
+    """Largest relative change of contrast."""
+    brightness: float = Field(default=0.25, ge=0)
+    """Largest shift of brightness, standard deviations."""
+    gamma: float = Field(default=0.25, ge=0, lt=1)
+    """Largest change of the exponent of grey values."""
+    noise: float = Field(default=0.3, ge=0)
+    """Largest standard deviation of added noise, standard deviations of the image."""
+    blur: float = Field(default=1.0, ge=0)
+    """Largest Gaussian blur, voxels."""
+    sections: float = Field(default=0.0, ge=0, le=1)
+    """Probability of bad sections across z: missing, dark or shifted by a voxel or two (EM)."""
+    rings: float = Field(default=0.0, ge=0, le=1)
+    """Probability of ring and streak artefacts (X-ray)."""
+
+
+class ValidationSettings(Settings):
+    """What a model is chosen on."""
+
+    volumes: tuple[VolumeData, ...] = ()
+    """Labelled volumes."""
+    phantoms: tuple[PhantomData, ...] = ()
+    """Generated volumes."""
+    every: int = Field(default=500, ge=1)
+    """Steps between validations; there is one at the end in any case."""
+    segmentation: dict[str, Any] = Field(default_factory=dict)
+    """Segmentation settings to validate with (those of the contract, too)."""
+    thresholds: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7)
+    """Agglomeration thresholds to try; the best goes into the contract."""
+
+
+class ExportSettings(Settings):
+    """What the contract will say."""
+
+    name: str
+    """The model's name."""
+    description: str = ""
+    """What it is for, in a sentence."""
+    data: str = ""
+    """What it was fitted to."""
+    licence: str = ""
+    """Licence of the weights."""
+    attribution: str = ""
+    """Whom to name when using it."""
+    margin: IntTriple = (24, 24, 24)
+    """Voxels of context that prediction cuts from each side of a tile."""
+    half_precision: bool = True
+    """Store the weights as float16."""
+
+
+class TrainSettings(Settings):
+    """A training run; the same settings give the same model, but for max_minutes and rounding."""
+
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything drawn."""
+    steps: int = Field(ge=1)
+    """Optimiser steps."""
+    max_minutes: float | None = Field(default=None, gt=0)
+    """Finish the schedule within this time, even with fewer steps."""
+    crop: IntTriple = (96, 96, 96)
+    """Voxels of a training crop, z y x, multiples of the network's divisor."""
+    batch: int = Field(default=8, ge=1)
+    """Crops per step and device."""
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    """auto: bfloat16 where CUDA has it, else float32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes every CUDA device there is."""
+    compile: bool = False
+    """Compile the network first (about a minute; pays on long runs on CUDA)."""
+    checkpoint_every: int = Field(default=500, ge=1)
+    """Steps between checkpoints to resume from."""
+    log_every: int = Field(default=50, ge=1)
+    """Steps between rows of metrics.csv."""
+    data: DataSettings
+    """What it is fitted to."""
+    network: NetworkSettings = NetworkSettings()
+    """The architecture."""
+    targets: TargetSettings = TargetSettings()
+    """What it learns."""
+    loss: LossSettings = LossSettings()
+    """How it is judged."""
+    optimiser: OptimiserSettings = OptimiserSettings()
+    """How it learns."""
+    augment: AugmentSettings = AugmentSettings()
+    """How crops are varied."""
+    validation: ValidationSettings = ValidationSettings()
+    """What it is chosen on."""
+    export: ExportSettings
+    """What its contract says."""
+
+
+def normalisation_of(settings: DataSettings, mean: float, std: float) -> Normalisation:
+    """The contract's normalisation, given the training data's mean and standard deviation."""
+    return Normalisation(kind=settings.normalisation, mean=mean, std=std)
