@@ -35,7 +35,7 @@ class _LiveBytes(_Mode):
 
 
 def tensor_bytes_per_voxel(network: nn.Module, in_channels: int, divisor: IntTriple) -> float:
-    """Peak bytes of float32 tensors alive at once, per voxel of the input tile.
+    """Peak bytes of float32 tensors alive at once, per voxel of the input tile (which is not counted).
 
     Run on torch's meta device: exact for what torch allocates, the same on every machine, and free. What a
     library's kernels take beside it (reordered copies) is the engine's factor.

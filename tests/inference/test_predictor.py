@@ -9,6 +9,12 @@ import torch
 from connectomics.errors import InputError
 from connectomics.inference.flips import FlipAverage
 from connectomics.inference.normalisation import Affine, sample_affine
+from connectomics.inference.predictor import predictor_for
+from connectomics.inference.settings import InferenceSettings
+from connectomics.networks.build import build_network, divisor_of
+from connectomics.networks.checkpoint import save_model
+from connectomics.networks.contract import Contract, Head, NetworkSettings, Normalisation
+from connectomics.networks.models import find_model
 
 
 def cut(shape, edge):
@@ -188,3 +194,25 @@ def test_mirror_images_give_affinities_back_to_their_voxel(flips):
 def test_mirror_images_need_offsets():
     with pytest.raises(InputError, match="flips 1"):
         FlipAverage(Truth(), [(-1, 0, 0)], 2)
+
+
+def test_the_predictor_of_a_saved_model(tmp_path, raw):
+    offsets = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+    settings = NetworkSettings(name="BasicUNet", parameters={})
+    contract = Contract(
+        name="tiny",
+        network=settings,
+        heads=(Head(kind="affinities", offsets=offsets),),
+        voxel_size=(10, 10, 10),
+        modality="em",
+        normalisation=Normalisation(kind="sampled"),
+        margin=(8, 8, 8),
+        divisor=divisor_of(settings),
+    )
+    save_model(tmp_path / "tiny", build_network(settings, 1, 3), contract)
+    model = find_model(tmp_path / "tiny")
+    inference = InferenceSettings(device="cpu", engine="torch", flips=2, memory="30GB")
+    predictor = predictor_for(model, inference, raw.__getitem__, raw.shape)
+    assert predictor.affine == sample_affine(raw.__getitem__, raw.shape)
+    assert predictor.predict_box(raw.__getitem__, raw.shape, whole(raw.shape)).shape == (3, *raw.shape)
+    assert predictor.peak_bytes(raw.shape) < 30e9
