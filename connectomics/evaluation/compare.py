@@ -1,0 +1,167 @@
+"""Compare a segmentation with truth, block by block: label volume or skeletons."""
+
+from typing import Any
+
+import numpy as np
+
+from connectomics.blockwise.grid import Box, Grid
+from connectomics.blockwise.progress import Progress, Silent
+from connectomics.errors import GeometryError, InputError
+from connectomics.evaluation.sampling import labels_at_nodes
+from connectomics.evaluation.scores import json_ready
+from connectomics.evaluation.skeleton_errors import skeleton_errors
+from connectomics.evaluation.skeletons import skeleton_scores
+from connectomics.evaluation.volumes import VoiTable
+from connectomics.io.skeletons import Skeletons
+from connectomics.io.volume import Volume
+from connectomics.roi import IntTriple, Roi, on_grid
+
+BLOCK: IntTriple = (128, 256, 256)
+"""Voxels (zyx) that are in memory at once: 8 Mvoxel, 128 MB for two volumes of 64-bit labels."""
+
+
+def evaluate(
+    segmentation: Volume,
+    truth: Volume | Skeletons,
+    *,
+    mask: Volume | None = None,
+    roi: Roi | None = None,
+    worst: int = 0,
+    progress: Progress | None = None,
+    block: IntTriple = BLOCK,
+) -> dict[str, Any]:
+    """Score a segmentation where it, the truth and the mask overlap.
+
+    Parameters
+    ----------
+    segmentation
+        Labels (z, y, x), any integer dtype, 0 = background.
+    truth
+        Labels on the same voxel grid (voxels with 0 are left out), or skeletons (nodes outside the region
+        are dropped, with their edges).
+    mask
+        Only where it is non-zero is compared.
+    roi
+        Compare this part only, nm; it must lie inside all the inputs.
+    worst
+        Also list, under ``worst``, this many of the objects or places that lose most.
+    progress
+        Told of the blocks compared.
+    block
+        Voxels (zyx) read at once.
+
+    Returns
+    -------
+    dict
+        Ready for JSON (NaN is None). Label truth: see `volumes.VoiTable.scores`; skeletons: see
+        `skeletons.skeleton_scores`.
+
+    Raises
+    ------
+    GeometryError
+        The inputs do not share a voxel grid, or no voxel.
+    InputError
+        An input is not a label volume.
+    """
+    volumes = [segmentation] + ([truth] if isinstance(truth, Volume) else [])
+    for volume in volumes:
+        _check_labels(volume)
+    others = volumes[1:] + ([mask] if mask is not None else [])
+    region = common_region(segmentation, others, roi)
+    if isinstance(truth, Volume):
+        return _with_volume(
+            segmentation.crop(region), [v.crop(region) for v in others], worst, progress, block
+        )
+    return _with_skeletons(segmentation.crop(region), truth.crop(region), mask, worst)
+
+
+def common_region(reference: Volume, others: list[Volume], roi: Roi | None = None) -> Roi:
+    """The box that all volumes share (or `roi`, which must lie in it), on their one voxel grid.
+
+    Raises
+    ------
+    GeometryError
+        Voxel sizes or grids differ, nothing is shared, or `roi` reaches outside.
+    """
+    region = reference.roi
+    for other in others:
+        if not np.allclose(other.voxel_size, reference.voxel_size, rtol=1e-5, atol=0):
+            raise GeometryError(
+                f"{other.name} has voxels of {other.voxel_size} nm, {reference.name} of "
+                f"{reference.voxel_size} nm (z y x); compare volumes of one voxel size: take another level, or resample one."
+            )
+        on_grid(other.offset, reference.voxel_size, reference.offset, f"{other.name}: offset")
+        region = region.intersect(other.roi)
+    names = " and ".join([reference.name, *(other.name for other in others)])
+    if region.empty:
+        raise GeometryError(f"{names} share no voxel: they span {[v.roi for v in (reference, *others)]}.")
+    if roi is not None and (roi.empty or not region.contains(roi)):
+        raise GeometryError(
+            f"the region from {roi.offset} to {roi.end} nm (z y x) does not lie inside what {names} share, "
+            f"{region.offset} to {region.end} nm. Change --roi-offset or --roi-size."
+        )
+    return _snapped(region if roi is None else roi, reference)
+
+
+def _snapped(region: Roi, reference: Volume) -> Roi:
+    """The same box, exactly on the reference's voxels."""
+    low, high = (
+        on_grid(p, reference.voxel_size, reference.offset, "region") for p in (region.offset, region.end)
+    )
+    size, start = np.asarray(reference.voxel_size), np.asarray(reference.offset)
+    return Roi.from_corners((start + size * low).tolist(), (start + size * high).tolist())
+
+
+def _with_volume(
+    segmentation: Volume, others: list[Volume], worst: int, progress: Progress | None, block: IntTriple
+) -> dict[str, Any]:
+    table, told, grid = VoiTable(), progress or Silent(), Grid(segmentation.shape, block)
+    told.start("evaluate", len(grid), 0)
+    for part in grid:
+        truth, *mask = (volume.read_box(part.box) for volume in others)
+        if mask:
+            table.add(segmentation.read_box(part.box), truth, _any_channel(mask[0]))
+        elif truth.any():
+            table.add(segmentation.read_box(part.box), truth)
+        told.advance("evaluate")
+    told.finish("evaluate")
+    losses = [loss.as_dict() for loss in table.worst(worst)]
+    return dict(json_ready(table.scores() | ({"worst": losses} if worst else {})))
+
+
+def _with_skeletons(
+    segmentation: Volume, truth: Skeletons, mask: Volume | None, worst: int
+) -> dict[str, Any]:
+    if mask is not None:
+        truth = _masked(truth, mask)
+    where = (segmentation.shape, segmentation.voxel_size, segmentation.offset)
+    labels = labels_at_nodes(segmentation.read_box, *where, truth.nodes)
+    scores: dict[str, Any] = dict(skeleton_scores(labels, truth))
+    if worst:
+        scores["worst"] = [error.as_dict() for error in skeleton_errors(labels, truth)[:worst]]
+    return dict(json_ready(scores))
+
+
+def _masked(skeletons: Skeletons, mask: Volume) -> Skeletons:
+    """The nodes where the mask is non-zero, and the edges between them."""
+
+    def read(box: Box) -> Any:
+        return _any_channel(mask.read_box(box))
+
+    keep = labels_at_nodes(read, mask.shape, mask.voxel_size, mask.offset, skeletons.nodes) != 0
+    renumbered = np.cumsum(keep) - 1
+    edges = renumbered[skeletons.edges[keep[skeletons.edges].all(axis=1)]]
+    return Skeletons(skeletons.nodes[keep], edges, skeletons.ids[keep], skeletons.radii[keep])
+
+
+def _any_channel(mask: Any) -> Any:
+    return (mask != 0).any(axis=0) if mask.ndim == 4 else mask != 0
+
+
+def _check_labels(volume: Volume) -> None:
+    if volume.channels is not None:
+        raise InputError(
+            f"{volume.name}: expected labels (z, y, x), got {volume.channels} channels; choose one."
+        )
+    if volume.dtype.kind not in "uib":
+        raise InputError(f"{volume.name}: expected integer labels, got {volume.dtype}; is it a raw volume?")
