@@ -130,8 +130,13 @@ class AffinityTraining(LightningModule):
         self.latest = {name: part.detach() for name, part in {"loss": total, **parts}.items()}
         return total
 
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """Take a step, then average: callbacks that come after it save and validate both."""
+        super().optimizer_step(*arguments, **named)
+        self._average_weights()
+
     @torch.no_grad()
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def _average_weights(self) -> None:
         """Draw the averaged weights towards the new ones; early on they follow quickly."""
         step = self.global_step
         decay = min(self.settings.optimiser.ema, (1 + step) / (10 + step))

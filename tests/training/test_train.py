@@ -1,0 +1,127 @@
+"""A toy run learns, exports, resumes to the same weights, and refuses what it cannot continue."""
+
+import csv
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from connectomics.errors import GeometryError, InputError, OutputExistsError, SettingsError
+from connectomics.networks.checkpoint import load_network
+from connectomics.networks.models import find_model
+from connectomics.training import callbacks
+from connectomics.training.settings import TrainSettings
+from connectomics.training.train import main, train
+
+
+def _rows(folder):
+    with (folder / "metrics.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_run_learns_and_exports_without_auxiliary_heads(toy, tmp_path):
+    model = find_model(train(toy, tmp_path / "run"))
+    losses = [float(row["loss"]) for row in _rows(tmp_path / "run") if row["loss"]]
+    assert np.mean(losses[-2:]) < 0.9 * losses[0]
+    assert [head.kind for head in model.contract.heads] == ["affinities"]
+    assert model.contract.training.steps == toy.steps
+    assert model.contract.scores["validation_balanced_accuracy"] > 0.5
+    output = load_network(model)(torch.zeros(1, 1, 16, 16, 16))
+    assert output.shape == (1, 4, 16, 16, 16)
+    assert train(toy, tmp_path / "run") == model.weights.parent  # complete already
+
+
+def test_the_rate_ends_near_nothing(toy, tmp_path):
+    train(toy, tmp_path / "run")
+    rates = [float(row["lr"]) for row in _rows(tmp_path / "run") if row["lr"]]
+    assert max(rates) > 0.5 * toy.optimiser.lr
+    assert rates[-1] < 0.02 * toy.optimiser.lr
+
+
+def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(toy, tmp_path, monkeypatch):
+    whole = find_model(train(toy, tmp_path / "whole"))
+
+    class Stopped(RuntimeError):
+        pass
+
+    def stop(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == 13:
+            raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Validation, "on_train_batch_end", stop)
+        with pytest.raises(Stopped):
+            train(toy, tmp_path / "broken")
+    assert not (tmp_path / "broken" / "model").exists()
+    assert (tmp_path / "broken" / callbacks.LAST).exists()
+    again = find_model(train(toy, tmp_path / "broken"))
+    a, b = load_network(whole).state_dict(), load_network(again).state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    lr = [[(row["step"], row["lr"]) for row in _rows(tmp_path / run)] for run in ("whole", "broken")]
+    assert lr[0] == lr[1]
+
+
+def test_another_seed_gives_other_weights(toy, tmp_path):
+    a = find_model(train(toy, tmp_path / "a"))
+    b = find_model(train(toy.model_copy(update={"seed": 1}), tmp_path / "b"))
+    assert a.sha256 != b.sha256
+
+
+def test_time_ends_a_run_with_its_schedule_finished(toy, tmp_path):
+    short = toy.model_copy(update={"steps": 10**6, "max_minutes": 0.05, "log_every": 1})
+    model = find_model(train(short, tmp_path / "run"))
+    rates = [float(row["lr"]) for row in _rows(tmp_path / "run") if row["lr"]]
+    assert model.contract.training.steps < 10**5
+    assert rates[-1] < 0.2 * max(rates)
+
+
+def test_other_settings_do_not_continue_a_run(toy, tmp_path):
+    train(toy, tmp_path / "run")
+    with pytest.raises(OutputExistsError, match="seed"):
+        train(toy.model_copy(update={"seed": 3}), tmp_path / "run")
+
+
+def test_crop_must_suit_the_network(toy, tmp_path):
+    with pytest.raises(SettingsError, match="crop"):
+        train(toy.model_copy(update={"crop": (15, 16, 16)}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_data_is_refused(toy, tmp_path):
+    empty = toy.model_copy(update={"data": toy.data.model_copy(update={"volumes": ()})})
+    with pytest.raises(InputError, match="no volumes"):
+        train(empty, tmp_path / "run")
+
+
+def test_a_region_outside_is_refused(toy, tmp_path):
+    volume = toy.data.volumes[0].model_copy(update={"region": ((0, 99), (0, 40), (0, 40))})
+    data = toy.data.model_copy(update={"volumes": (volume,)})
+    with pytest.raises(GeometryError, match="region"):
+        train(toy.model_copy(update={"data": data}), tmp_path / "run")
+
+
+def test_nothing_outside_the_regions_changes_the_model(toy, cells, tmp_path):
+    """The slices between the fitted region and the end are only validated on; beyond them nothing is read."""
+    copy = tmp_path / "cells.h5"
+    copy.write_bytes(cells.read_bytes())
+    with h5py.File(copy, "r+") as file:
+        file["raw"][30:] = 0
+        file["labels"][30:] = np.random.default_rng(1).integers(1, 5, file["labels"][30:].shape)
+    held_out = toy.validation.model_copy(update={"volumes": ()})
+    plain = toy.model_copy(update={"validation": held_out})
+    spoilt = plain.model_copy(update={"data": toy.data.model_copy(update={"root": str(tmp_path)})})
+    a, b = (find_model(train(s, tmp_path / n)) for s, n in ((plain, "a"), (spoilt, "b")))
+    assert a.weights.read_bytes() == b.weights.read_bytes()
+
+
+def test_the_module_runs_from_the_shell(toy, tmp_path, monkeypatch, caplog):
+    config = tmp_path / "bad.toml"
+    config.write_text("steps = 3\ncrops = [1, 1, 1]\n")
+    assert main([str(config), "--output", str(tmp_path / "run")]) == 2
+    assert "crop" in caplog.text
+
+
+def test_settings_survive_json(toy):
+    assert TrainSettings.parse(json.loads(toy.model_dump_json())) == toy
