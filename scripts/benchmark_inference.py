@@ -81,7 +81,7 @@ def stream_once(predictor, raw):
             "prediction",
             shape=(predictor.channels, *raw.shape),
             dtype=np.uint8,
-            chunks=(32, 32, 32),
+            chunks=(64, 64, 64),
             voxel_size=(10, 10, 10),
             offset=(0, 0, 0),
             kind="image",
@@ -164,18 +164,21 @@ def main():
     raw = open_volume(args.volume, args.voxel_size).read()[: args.crop, : args.crop, : args.crop]
     affine = sample_affine(raw.__getitem__, raw.shape)
     setup = load(args)
-    ours = {
-        name: predictor_of(*setup, affine, engine=name, device="cpu", memory=args.memory)
-        for name in ("openvino", "torch")
-    }
+
+    def fresh(name):
+        return predictor_of(*setup, affine, engine=name, device="cpu", memory=args.memory)
+
+    ours = {name: fresh(name) for name in ("openvino", "torch")}
     seconds: dict[str, list[float]] = {}
     peaks: dict[str, int] = {}
     for _ in range(args.repeats):
-        for name, made in ours.items():
+        for name in ours:
+            made = fresh(name)  # its buffers go with it, so that no engine pays for another's
             wall, peak = stream_once(made, raw)
             seconds.setdefault(f"{name} bare", []).append(bare_once(made, raw))
             seconds.setdefault(f"{name} stream", []).append(wall)
             peaks[name] = max(peaks.get(name, 0), peak)
+            del made
         for roi in args.rois:
             wall, peak = monai_once(setup[0], raw, affine, roi)
             seconds.setdefault(f"monai {roi}", []).append(wall)

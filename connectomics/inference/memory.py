@@ -13,8 +13,8 @@ from connectomics.roi import IntTriple, int_triple
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
-LARGEST_TILE_VOXELS = 256**3
-"""Beyond this a larger tile saves little context and only delays the first write."""
+LARGEST_CORE = 128
+"""Cores are no longer than this: larger ones save little context, and writing one is not overlapped."""
 
 
 def parse_bytes(text: str) -> int:
@@ -103,7 +103,7 @@ def choose_tile(budget: int, cost: MemoryCost, shape: Sequence[int], rule: TileR
         for n, margin, divisor in zip(size, rule.margin, rule.divisor, strict=True)
     ]
     combos = list(itertools.product(*axes))
-    fitting = [c for c in combos if _voxels(c) <= LARGEST_TILE_VOXELS and cost.peak(_voxels(c)) <= budget]
+    fitting = [c for c in combos if cost.peak(_voxels(c)) <= budget]
     if not fitting:
         need = cost.peak(min(_voxels(c) for c in combos))
         raise InputError(
@@ -129,7 +129,7 @@ class _AxisChoice:
 
 def _axis_choices(size: int, margin: int, divisor: int, granule: int) -> list[_AxisChoice]:
     step = math.lcm(divisor, granule)
-    cores = range(step, min(math.ceil(size / step) * step, 1024) + 1, step)
+    cores = range(step, min(math.ceil(size / step) * step, max(LARGEST_CORE, step)) + 1, step)
     choices = []
     for core in cores:
         lengths = [span.stop - span.start for span in axis_spans(size, core, margin, divisor)]

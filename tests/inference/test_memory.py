@@ -41,7 +41,7 @@ def test_more_memory_never_computes_more():
             t.shape[0] * t.shape[1] * t.shape[2] for t in choose_tile(budget, COST, (300,) * 3, RULE).tiles()
         )
 
-    assert work(10**9) > work(2 * 10**9) > work(8 * 10**9)
+    assert work(10**9) > work(2 * 10**9) >= work(8 * 10**9)
 
 
 def test_a_small_volume_is_cut_evenly():
