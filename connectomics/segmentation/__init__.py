@@ -1,0 +1,1 @@
+"""From affinities to segments: fragments, region graph, agglomeration, stitching, relabelling, clean-up."""
