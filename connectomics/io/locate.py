@@ -1,6 +1,7 @@
 """Where a volume is: the file or group that holds it, the data set inside, the format told by content."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ def locate(location: str | Path) -> Location:
     text = str(location)
     if "://" in text:
         return Location(text.rstrip("/"), "", "zarr")
-    path = Path(text).expanduser()
+    path = Path(os.path.abspath(Path(text).expanduser()))  # workers may run in another folder
     existing = path
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent

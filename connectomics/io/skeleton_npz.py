@@ -26,7 +26,7 @@ def read_npz(path: Path) -> Skeletons:
         It is damaged, lacks a key, holds Python objects, or its arrays do not fit together.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             there = sorted(file.files)
             missing = [key for key in _NEEDED if key not in there]
             if missing:
