@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, Unpack
+from typing import Any, Literal, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from connectomics.io.ome_metadata import (
     multiscale_attributes,
     parse_multiscale,
 )
-from connectomics.io.staging import appearing
+from connectomics.io.staging import appearing, unwritable
 from connectomics.io.volume import Volume
 from connectomics.roi import IntTriple, int_triple, triple
 
@@ -55,13 +55,17 @@ def create_group(path: str | Path, zarr_format: int = 3) -> None:
     """
     import zarr
 
+    _format(zarr_format)
     path = Path(path)
     if (path / "zarr.json").exists() or (path / ".zgroup").exists():
         return
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OutputExistsError(f"{path}: exists and is not a zarr group. Choose another output path.")
-    path.mkdir(parents=True, exist_ok=True)
-    zarr.create_group(path, zarr_format=_format(zarr_format))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        zarr.create_group(path, zarr_format=_format(zarr_format))
+    except OSError as error:
+        raise unwritable(error, str(path)) or error from None
 
 
 def create_array(path: str | Path, name: str, **layout: Unpack[ArrayLayout]) -> Volume:
@@ -230,7 +234,9 @@ def _parse_shards(
     return parsed
 
 
-def _format(zarr_format: int) -> Any:
-    if zarr_format not in (2, 3):
-        raise InputError(f"zarr format: expected 2 (OME-Zarr 0.4) or 3 (OME-Zarr 0.5), got {zarr_format}.")
-    return zarr_format
+def _format(zarr_format: int) -> Literal[2, 3]:
+    if zarr_format == 2:
+        return 2
+    if zarr_format == 3:
+        return 3
+    raise InputError(f"zarr format: expected 2 (OME-Zarr 0.4) or 3 (OME-Zarr 0.5), got {zarr_format}.")

@@ -1,12 +1,13 @@
 """Folders that appear whole or not at all."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from connectomics.errors import OutputExistsError
+from connectomics.errors import InputError, OutputExistsError
 
 
 @contextmanager
@@ -25,14 +26,25 @@ def appearing(target: str | Path) -> Iterator[Path]:
         raise OutputExistsError(
             f"{target}: exists already; nothing was touched. Use --overwrite to replace it."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in target.parent.glob(f".{target.name}.partial-*"):
-        shutil.rmtree(leftover)
     staged = target.parent / f".{target.name}.partial-{os.getpid()}"
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in target.parent.glob(f".{target.name}.partial-*"):
+            shutil.rmtree(leftover)
         yield staged
         if target.exists():
             target.rmdir()
         os.rename(staged, target)
+    except OSError as error:
+        raise unwritable(error, str(target)) or error from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def unwritable(error: OSError, what: str) -> InputError | None:
+    """The error to show a user whose disk is full or closed to writing; None where it is something else."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        return None
+    return InputError(
+        f"{what}: cannot be written: {error.strerror}. Make room or choose another output, and run again."
+    )

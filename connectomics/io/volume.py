@@ -1,6 +1,5 @@
 """A volume: an array that knows where in space it lies, read lazily by box."""
 
-import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.errors import ConnectomicsError, FormatError, GeometryError, InputError
+from connectomics.io.staging import unwritable
 from connectomics.roi import IntTriple, Roi, Triple, triple
 
 Box = tuple[slice, slice, slice]
@@ -151,12 +151,7 @@ class Volume:
         try:
             store(self._key(box), array)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-                raise
-            raise InputError(
-                f"{self.name}: cannot write voxels {describe_box(box)}: {error.strerror}. "
-                "Make room (or choose another output) and run again."
-            ) from error
+            raise unwritable(error, f"{self.name}, voxels {describe_box(box)}") or error from None
 
     def crop(self, roi: Roi) -> "Volume":
         """The part of the volume inside `roi` (nm, on the grid), as a volume of its own; nothing is read."""

@@ -1,0 +1,44 @@
+"""Folders that appear whole or not at all."""
+
+import errno
+
+import pytest
+
+from connectomics.errors import InputError, OutputExistsError
+from connectomics.io.staging import appearing
+
+
+def test_it_appears_at_the_end(tmp_path):
+    (tmp_path / ".out.partial-1").mkdir()  # as a killed process leaves it
+    with appearing(tmp_path / "out") as staged:
+        staged.mkdir()
+        (staged / "data").write_text("all of it")
+        assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(OutputExistsError, match="exists already"), appearing(tmp_path / "out"):
+        pass
+    assert (tmp_path / "out/data").read_text() == "all of it"
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    (tmp_path / "out").mkdir()
+    with appearing(tmp_path / "out") as staged:
+        staged.mkdir()
+        (staged / "data").touch()
+    assert (tmp_path / "out/data").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), InputError),
+        (OSError(errno.EIO, "odd"), OSError),
+        (ValueError("odd"), ValueError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_an_error_leaves_nothing(tmp_path, error, shown):
+    with pytest.raises(shown), appearing(tmp_path / "out") as staged:
+        staged.mkdir()
+        raise error
+    assert not list(tmp_path.iterdir())
