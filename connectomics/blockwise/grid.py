@@ -56,16 +56,19 @@ class Grid:
     shape : tuple of int
         Voxels of the region (zyx).
     block : tuple of int
-        Voxels of a block (zyx); blocks at the high faces are cut.
+        Voxels of a block (zyx); blocks at the faces are cut.
+    start : tuple of int
+        Where in a block, of a lattice larger than the region, the region's low corner lies (zyx).
     """
 
     shape: IntTriple
     block: IntTriple
+    start: IntTriple = (0, 0, 0)
 
     @property
     def counts(self) -> IntTriple:
         """Blocks along each axis (zyx)."""
-        z, y, x = (math.ceil(s / b) for s, b in zip(self.shape, self.block, strict=True))
+        z, y, x = (math.ceil((s + o) / b) for s, b, o in zip(self.shape, self.block, self.start, strict=True))
         return z, y, x
 
     def __len__(self) -> int:
@@ -78,9 +81,10 @@ class Grid:
         z, rest = divmod(number, ny * nx)
         y, x = divmod(rest, nx)
         index = (z, y, x)
-        lows = [i * b for i, b in zip(index, self.block, strict=True)]
-        highs = [min(lo + b, s) for lo, b, s in zip(lows, self.block, self.shape, strict=True)]
-        bz, by, bx = (slice(lo, hi) for lo, hi in zip(lows, highs, strict=True))
+        lows = [i * b - o for i, b, o in zip(index, self.block, self.start, strict=True)]
+        bz, by, bx = (
+            slice(max(0, lo), min(lo + b, s)) for lo, b, s in zip(lows, self.block, self.shape, strict=True)
+        )
         return Block(number, index, (bz, by, bx))
 
     def __iter__(self) -> Iterator[Block]:
@@ -89,7 +93,7 @@ class Grid:
     def containing(self, voxel: Sequence[int]) -> int:
         """Number of the block that holds a voxel of the region."""
         _, ny, nx = self.counts
-        z, y, x = (int(v) // b for v, b in zip(voxel, self.block, strict=True))
+        z, y, x = ((int(v) + o) // b for v, b, o in zip(voxel, self.block, self.start, strict=True))
         return (z * ny + y) * nx + x
 
 

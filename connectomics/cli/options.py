@@ -36,8 +36,11 @@ REPORT = ReportSettings()
 
 def deliver(report: Mapping[str, Any], settings: ReportSettings, title: str) -> None:
     """Print a report as a table on standard output and write it as JSON where asked."""
+    from connectomics.evaluation.scores import json_ready
+
+    report = json_ready(report)
     if settings.json_file is not None:
-        text = json.dumps(plain(report), indent=2) + "\n"
+        text = json.dumps(report, indent=2) + "\n"
         try:
             settings.json_file.write_text(text)
         except OSError as error:
@@ -49,24 +52,10 @@ def deliver(report: Mapping[str, Any], settings: ReportSettings, title: str) -> 
         Console().print(table)
 
 
-def plain(value: Any) -> Any:
-    """A value with NaN and infinities as None, tuples as lists and paths as text, fit for JSON."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, str | int | bool) or value is None:
-        return value
-    item = getattr(value, "item", None)
-    return plain(item()) if item is not None else str(value)
-
-
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, Mapping | list | tuple):
-        text = json.dumps(plain(value))
+    if isinstance(value, Mapping | list):
+        text = json.dumps(value)
         return text if len(text) < 400 else text[:397] + "..."
     return str(value)

@@ -63,7 +63,8 @@ def run_network(
             volume.read_box, volume.shape, boxes, write, lambda index, error: failed(blocks[index], error)
         )
 
-    run_stream(name, Grid(region.shape, core), stream, run.ledger, progress=progress)
+    z, y, x = (low.start % c for low, c in zip(region.box, core, strict=True))
+    run_stream(name, Grid(region.shape, core, (z, y, x)), stream, run.ledger, progress=progress)
 
 
 def _chunks(core: IntTriple, shape: IntTriple) -> IntTriple:

@@ -11,10 +11,10 @@ from connectomics.errors import InputError
 SMALL = st.tuples(*[st.integers(1, 9)] * 3)
 
 
-@given(SMALL, SMALL)
-def test_blocks_cover_every_voxel_once(shape, block):
+@given(SMALL, SMALL, st.tuples(*[st.integers(0, 8)] * 3))
+def test_blocks_cover_every_voxel_once(shape, block, start):
     seen = np.zeros(shape, int)
-    grid = Grid(shape, block)
+    grid = Grid(shape, block, tuple(o % b for o, b in zip(start, block, strict=True)))
     for number, one in enumerate(grid):
         assert one.number == number
         assert grid.containing(one.corner) == number
