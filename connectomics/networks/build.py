@@ -63,8 +63,9 @@ def _basic_unet(in_channels: int, out_channels: int, parameters: dict[str, Any])
 def _segresnet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
     from monai.networks.nets.segresnet import SegResNet
 
+    given = {"blocks_up": [1] * (len(parameters["blocks_down"]) - 1), **parameters}
     return SegResNet(
-        spatial_dims=3, in_channels=in_channels, out_channels=out_channels, norm="batch", **parameters
+        spatial_dims=3, in_channels=in_channels, out_channels=out_channels, norm="batch", **given
     )
 
 
@@ -152,7 +153,7 @@ def build_network(settings: NetworkSettings, in_channels: int, out_channels: int
     architecture, parameters = _architecture(settings)
     try:
         return architecture.build(in_channels, out_channels, parameters)
-    except (TypeError, ValueError, KeyError, NotImplementedError, AssertionError) as error:
+    except (TypeError, ValueError, LookupError, NotImplementedError, AssertionError) as error:
         raise ModelError(f"network '{settings.name}': cannot be built with {parameters}: {error}.") from None
 
 

@@ -78,7 +78,8 @@ class AffinityTraining(LightningModule):
             placed, settings.crop, settings.batch, settings.augment, settings.data.voxel_size, settings.seed
         )
         self._sigma = [targets.lsd_sigma / size for size in settings.data.voxel_size]
-        self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._layout = torch.channels_last_3d if settings.channels_last else torch.contiguous_format
+        self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
         compiled = torch.compile(self.network) if settings.compile else self.network
         self._forward = [compiled]  # in a list: not a second child with the same weights
 
@@ -105,7 +106,7 @@ class AffinityTraining(LightningModule):
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             image, labels = self._cropper.batch(self.global_step, self.global_rank)
             targets = self._targets(labels)
-        output = self._forward[0](image.contiguous(memory_format=torch.channels_last_3d))
+        output = self._forward[0](image.contiguous(memory_format=self._layout))
         return self._loss(output, targets)
 
     def _targets(self, labels: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:

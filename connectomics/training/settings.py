@@ -200,6 +200,8 @@ class TrainSettings(Settings):
     """Where to train; auto takes every CUDA device there is."""
     compile: bool = False
     """Compile the network first (about a minute; pays on long runs on CUDA)."""
+    channels_last: bool = True
+    """Keep channels innermost in memory, which tensor cores like; only rounding differs."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints to resume from."""
     log_every: int = Field(default=50, ge=1)

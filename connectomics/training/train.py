@@ -30,7 +30,7 @@ from connectomics.training.sources import Source, load_phantoms, load_volumes
 
 _log = logging.getLogger(__name__)
 
-_FREE = {"max_minutes", "device", "checkpoint_every", "log_every", "compile"}
+_FREE = {"max_minutes", "device", "checkpoint_every", "log_every", "compile", "channels_last"}
 """Settings that a resumed run may change."""
 
 
@@ -88,7 +88,7 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     module = AffinityTraining(settings, sources)
     metrics = Metrics(folder / "metrics.csv", settings.log_every)
     validation = Validation(held_out, metrics)
-    trainer = _fit(module, folder, [metrics, validation, Checkpoints(folder, settings.checkpoint_every)])
+    trainer = _fit(module, folder, [metrics, Checkpoints(folder, settings.checkpoint_every), validation])
     if trainer.interrupted or (module.done < 1 and trainer.global_step < settings.steps):
         raise KeyboardInterrupt
     contract = make_contract(settings, (mean, std), validation.latest, trainer.global_step)

@@ -95,24 +95,30 @@ def segmentation_scores(
     Voxels whose truth is background or unlabelled are left out.
     """
     try:
-        from connectomics.evaluation.voi import VoiTable
-        from connectomics.segmentation.settings import SegmentationSettings
-        from connectomics.segmentation.whole import segment_array
+        rows = [_voi(affinities, sources, offsets, {**segmentation, "threshold": t}) for t in thresholds]
     except ImportError as error:
         _log.warning("validation without segmentation: %s", error)
         return {}
-    best: Scores = {}
-    for threshold in thresholds:
-        settings = SegmentationSettings.parse({**segmentation, "threshold": threshold})
-        table = VoiTable()
-        for values, source in zip(affinities, sources, strict=True):
-            truth = source.labels[source.score].cpu().numpy().clip(0).astype(np.uint64)
-            table.add(segment_array(values, offsets, settings)[3], truth)
-        scores = table.scores()
-        if not best or scores["voi_sum"] < best["voi_sum"]:
-            best = {k: float(scores[k]) for k in ("voi_split", "voi_merge", "voi_sum")}
-            best["threshold"] = threshold
-    return best
+    best = min(range(len(rows)), key=lambda i: rows[i]["voi_sum"])
+    return rows[best] | {"threshold": thresholds[best]}
+
+
+def _voi(
+    affinities: Sequence[NDArray[np.uint8]],
+    sources: Sequence[Source],
+    offsets: Sequence[IntTriple],
+    values: dict[str, Any],
+) -> Scores:
+    from connectomics.evaluation.voi import VoiTable
+    from connectomics.segmentation.settings import SegmentationSettings
+    from connectomics.segmentation.whole import segment_array
+
+    settings, table = SegmentationSettings.parse(values), VoiTable()
+    for channels, source in zip(affinities, sources, strict=True):
+        truth = source.labels[source.score].cpu().numpy().clip(0).astype(np.uint64)
+        table.add(segment_array(channels, offsets, settings)[3], truth)
+    scores = table.scores()
+    return {name: float(scores[name]) for name in ("voi_split", "voi_merge", "voi_sum")}
 
 
 def validate(
