@@ -10,9 +10,8 @@ from connectomics.settings import Settings
 class ConvertSettings(Settings):
     """How a converted volume is stored."""
 
-    name: str = ""
-    """Group inside the output, such as "raw", or "labels/truth", which makes it a label image; empty: the
-    output itself is the image."""
+    labels: bool = False
+    """The volume holds labels: coarser levels by the commonest label, not the mean."""
     levels: int | None = Field(default=None, ge=1)
     """Resolutions in all, the finest included; by default until the volume fits in one chunk."""
     chunk: int = Field(default=64, ge=1)

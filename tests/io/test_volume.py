@@ -144,7 +144,7 @@ def test_describe_box():
 
 def test_importing_reads_no_library_of_a_format():
     code = (
-        "import sys, connectomics.io.opening, connectomics.io.skeletons, connectomics.io.convert, "
+        "import sys, connectomics.io.opening, connectomics.io.skeletons, "
         "connectomics.io.describe\n"
         "heavy = ('torch', 'zarr', 'h5py', 'tensorstore', 'tifffile', 'networkx')\n"
         "print([module for module in heavy if module in sys.modules])"

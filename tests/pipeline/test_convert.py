@@ -1,0 +1,77 @@
+"""Converting any volume: the same voxels in the same place, resumed, or nothing at all."""
+
+import h5py
+import numpy as np
+import pytest
+
+from connectomics.cli.main import run
+from connectomics.errors import SettingsError
+from connectomics.io.describe import describe
+from connectomics.io.opening import open_volume
+from connectomics.io.settings import ConvertSettings
+
+DATA = np.random.default_rng(0).integers(0, 200, (30, 50, 70)).astype("u2")
+
+
+@pytest.fixture
+def source(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("raw", data=DATA, chunks=(10, 50, 70), compression="gzip")
+        data.attrs["resolution"], data.attrs["offset"] = (40, 4, 4.5), (120, 3, -9)
+    return tmp_path / "a.h5"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--chunk", "16", "--levels", "3", "--labels"],
+        ["--chunk", "16", "--shard", "32"],
+        ["--zarr-format", "2", "--chunk", "8", "--levels", "1"],
+        ["--chunk", "8", "--block", "16", "24", "80"],
+    ],
+)
+def test_voxels_and_place_are_kept(source, tmp_path, options):
+    out = tmp_path / "a.zarr"
+    assert run(["convert", f"{source}/raw", str(out), *options]) == 0
+    found = open_volume(out)
+    np.testing.assert_array_equal(found.read(), DATA)
+    assert found.dtype == DATA.dtype
+    assert found.voxel_size == (40, 4, 4.5) and found.offset == (120, 3, -9)
+    if "--levels" in options:
+        assert len(describe(out)["levels"]) == int(options[options.index("--levels") + 1])
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    assert run(["convert", f"{source}/raw", str(out), *options]) == 0  # already complete
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_another_conversion_is_refused_and_overwrite_replaces_it(source, tmp_path, capsys):
+    out = tmp_path / "a.zarr"
+    assert run(["convert", f"{source}/raw", str(out)]) == 0
+    assert run(["convert", f"{source}/raw", str(out), "--chunk", "32"]) == 2
+    assert "settings.chunk: 64 -> 32" in capsys.readouterr().err
+    assert run(["convert", f"{source}/raw", str(out), "--chunk", "32", "--overwrite"]) == 0
+    assert describe(out)["chunks"] == [30, 32, 32]
+
+
+def test_a_corrupt_input_leaves_nothing(source, tmp_path, capsys):
+    with h5py.File(source) as file:
+        places = [file["raw"].id.get_chunk_info(i).byte_offset for i in range(3)]
+    with source.open("r+b") as stream:
+        for place in places:
+            stream.seek(place)
+            stream.write(b"\xff" * 100)
+    assert run(["convert", f"{source}/raw", str(tmp_path / "out.zarr")]) == 2
+    assert "cannot read voxels" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_blocks_of_broken_chunks_are_refused(source, tmp_path, capsys):
+    assert run(["convert", f"{source}/raw", str(tmp_path / "o.zarr"), "--block", "20", "20", "20"]) == 2
+    assert "whole chunks" in capsys.readouterr().err
+
+
+def test_settings_are_checked():
+    for wrong in ({"chunk": 0}, {"levels": 0}, {"zarr_format": 4}, {"chunks": 64}):
+        with pytest.raises(SettingsError):
+            ConvertSettings.parse(wrong)
