@@ -109,7 +109,7 @@ def _voi(
     offsets: Sequence[IntTriple],
     values: dict[str, Any],
 ) -> Scores:
-    from connectomics.evaluation.voi import VoiTable
+    from connectomics.evaluation.volumes import VoiTable
     from connectomics.segmentation.settings import SegmentationSettings
     from connectomics.segmentation.whole import segment_array
 
