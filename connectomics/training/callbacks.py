@@ -118,12 +118,16 @@ class Validation(Callback):
             return
         settings = pl_module.settings
         placed = [source.to(pl_module.device) for source in self._sources]
-        self.latest = validate(
-            pl_module.average,
-            placed,
-            divisor_of(settings.network),
-            settings.targets.offsets,
-            settings.validation.segmentation,
-            settings.validation.thresholds,
-        )
+        try:
+            self.latest = validate(
+                pl_module.average,
+                placed,
+                divisor_of(settings.network),
+                settings.targets.offsets,
+                settings.validation.segmentation,
+                settings.validation.thresholds,
+            )
+        except Exception:  # hours of training must not be lost to a score
+            _log.exception("step %d: validation failed; training goes on.", trainer.global_step)
+            return
         self._metrics.write(trainer.global_step, pl_module.minutes, self.latest)

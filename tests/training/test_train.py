@@ -125,3 +125,13 @@ def test_the_module_runs_from_the_shell(toy, tmp_path, monkeypatch, caplog):
 
 def test_settings_survive_json(toy):
     assert TrainSettings.parse(json.loads(toy.model_dump_json())) == toy
+
+
+def test_a_failing_validation_does_not_lose_the_run(toy, tmp_path, monkeypatch, caplog):
+    def broken(*arguments):
+        raise ValueError("no score")
+
+    monkeypatch.setattr(callbacks, "validate", broken)
+    model = find_model(train(toy, tmp_path / "run"))
+    assert model.contract.scores == {}
+    assert "validation failed" in caplog.text
