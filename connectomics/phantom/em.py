@@ -29,7 +29,7 @@ def _inside(scene, index, nearest, u, v):  # type: ignore[no-untyped-def]
         return _BETWEEN
     depth = depth_in(table, index, nearest, u, v)
     rim, core = _ramp(depth, outer), _ramp(depth, axon)
-    lamella = 12.0 * np.cos(depth * (6.283185307179586 / 0.05))
+    lamella = 5.0 * np.cos(depth * (6.283185307179586 / 0.05))
     grey = _BETWEEN + rim * (_MYELIN + lamella - _BETWEEN) + core * (_CYTOPLASM - _MYELIN - lamella)
     size = table.profile[index, MITO]
     if size > 0.0 and core > 0.0:

@@ -21,6 +21,6 @@ def node_profile(tissue, fibre, w):  # type: ignore[no-untyped-def]
     turn = w / spacing + unit(combine(fibre, 42))
     distance = abs(turn - np.floor(turn) - 0.5) * spacing
     half = 0.5 * tissue.node_length
-    cover = smooth_step((distance - half) / 0.4)
+    cover = smooth_step((distance - half) / 0.8)
     narrowing = 1.0 - smooth_step((distance - half) / PARANODE)
     return cover, narrowing

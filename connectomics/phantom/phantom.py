@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.errors import GeometryError
+from connectomics.io.skeletons import Skeletons
 from connectomics.phantom.em import NOISE, fill_em
 from connectomics.phantom.geometry import Scene, fill_labels, make_scene
 from connectomics.phantom.settings import PhantomSettings
+from connectomics.phantom.skeletons import trace_skeletons
 from connectomics.phantom.tissue import make_tissue
 from connectomics.phantom.xray import draw_look, fill_xray
+from connectomics.roi import Roi
 
 T = TypeVar("T", bound=np.generic)
 Box = tuple[slice, slice, slice]
@@ -89,6 +92,14 @@ class Phantom:
             scene, corner = self._scene(first, part), tuple(first.tolist())
             fill_em(scene, self._voxel, noise, corner, _cut(out, start, part))
         return out
+
+    def skeletons(self, roi: Roi) -> Skeletons:
+        """Seed lines of the axons inside `roi`, nodes every 0.4 um or so, ids = labels, inner radii.
+
+        Every node lies in a voxel of its own label. Axons too thin to be told at 100 nm are left out (they are
+        labelled all the same); an axon that leaves the box and comes back keeps its id without an edge between.
+        """
+        return trace_skeletons(self._tissue, self._voxel, roi)
 
     def _scene(self, first: NDArray[np.int64], shape: NDArray[np.int64]) -> Scene:
         return make_scene(self._tissue, first * self._voxel, (first + shape) * self._voxel)

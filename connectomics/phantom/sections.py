@@ -16,7 +16,7 @@ MOST_PLANES = 26
 DISC = 1.4
 """A fibre reaches no further than this many of its radii from its seed."""
 
-SOFTNESS = 30.0
+SOFTNESS = 25.0
 """Sharpness of the soft minimum over half-planes, 1/um: the corners' rounding."""
 
 FAR = 0.3

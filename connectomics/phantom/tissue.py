@@ -13,7 +13,7 @@ PITCH = 0.95
 BLOCK_CELLS = 16
 """Lattice cells across one coarse block of laminae."""
 
-KNOT = 0.1
+KNOT = 0.05
 """Step along a fibre at which its section is evaluated, um."""
 
 MEMBRANE = 0.02

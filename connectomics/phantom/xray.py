@@ -190,7 +190,9 @@ def _upsample(coarse, low_coarse, factor, low, out):  # type: ignore[no-untyped-
                 out[i, j, k] = np.uint8(min(255.0, max(0.0, np.floor(total + 0.5))))
 
 
-def fill_xray(tissue: Tissue, look: Look, voxel: float, low: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+def fill_xray(
+    tissue: Tissue, look: Look, voxel: float, low: NDArray[np.int64], out: NDArray[np.uint8]
+) -> None:
     """Write the X-ray grey values of the voxels (edge `voxel`, um) from index `low` on into `out`.
 
     The tissue's density is sampled on world-aligned coarse voxels (about `RESOLUTION`), blurred, given phase
