@@ -88,7 +88,7 @@ def common_region(reference: Volume, others: list[Volume], roi: Roi | None = Non
         if not np.allclose(other.voxel_size, reference.voxel_size, rtol=1e-5, atol=0):
             raise GeometryError(
                 f"{other.name} has voxels of {other.voxel_size} nm, {reference.name} of "
-                f"{reference.voxel_size} nm (z y x); compare volumes of one voxel size: take another level, or resample one."
+                f"{reference.voxel_size} nm (z y x). Take another level, or resample one."
             )
         on_grid(other.offset, reference.voxel_size, reference.offset, f"{other.name}: offset")
         region = region.intersect(other.roi)
