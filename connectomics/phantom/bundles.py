@@ -51,7 +51,7 @@ def lamina_angle(tissue, lamina):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def bundle_active(tissue, lamina, b):  # type: ignore[no-untyped-def]
-    """Whether the bundle of lattice column `b` in a lamina holds fibres; every run of 8 bundles has its share."""
+    """Whether the bundle of lattice column `b` holds fibres; every run of 8 bundles has its share."""
     if tissue.active >= 1.0:
         return True
     bundle = np.int64(np.floor(b / 8.0))

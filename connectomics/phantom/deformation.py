@@ -1,6 +1,6 @@
 """The smooth deformation that carries straight bundles into the tissue, and its inverse."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -47,7 +47,7 @@ def _fill(key, low, values):  # type: ignore[no-untyped-def]
                 knot_displacement(key, low[0] + z, low[1] + y, low[2] + x, values[z, y, x])
 
 
-def make_warp(tissue: Tissue, low: NDArray[np.float64], high: NDArray[np.float64]) -> Warp:
+def make_warp(tissue: Tissue, low: NDArray[Any], high: NDArray[Any]) -> Warp:
     """Displacements at the knots around the box from `low` to `high` (um, zyx)."""
     first = np.floor(low / SPACING).astype(np.int64)
     count = np.floor(high / SPACING).astype(np.int64) - first + 2
@@ -98,7 +98,7 @@ def point_warp(key, z, y, x, values):  # type: ignore[no-untyped-def]
         for j in range(2):
             for k in range(2):
                 knot_displacement(key, low[0] + i, low[1] + j, low[2] + k, values[i, j, k])
-    return displacement(Warp(values, low), z, y, x)
+    return displacement(Warp(values, low), z, y, x)  # type: ignore[arg-type]
 
 
 @njit(cache=True, nogil=True)

@@ -111,13 +111,26 @@ def make_sites(tissue, lamina: int, low: float, cells: int, columns: tuple[int, 
     """Seeds of the lattice columns `columns` (half open) of a lamina; each depends on its neighbours only."""
     first, count = columns[0] - WINDOW, columns[1] - columns[0] + 2 * WINDOW
     shape = (cells, count)
-    floats = [np.empty(shape) for _ in range(3)]
-    rest = np.empty(shape, np.uint64), np.empty(shape, np.uint8), np.empty(shape, np.uint64)
-    wide = Sites(first, low, low + cells * PITCH, *floats, *rest)
+    wide = Sites(
+        first,
+        low,
+        low + cells * PITCH,
+        np.empty(shape),
+        np.empty(shape),
+        np.empty(shape),
+        np.empty(shape, np.uint64),
+        np.empty(shape, np.uint8),
+        np.empty(shape, np.uint64),
+    )
     _draw(tissue, lamina, wide)
     _thin_out(wide, tissue.active >= 1.0, np.zeros(shape, np.bool_))
-    cut = [np.ascontiguousarray(array[:, WINDOW:-WINDOW]) for array in wide[3:]]
-    return Sites(columns[0], wide.low, wide.high, *cut)
+    return cut_columns(wide, WINDOW, count - WINDOW)
+
+
+def cut_columns(sites: Sites, start: int, stop: int) -> Sites:
+    """The seeds of the columns from `start` to `stop`, counted from the first."""
+    cut = tuple(np.ascontiguousarray(array[:, start:stop]) for array in sites[3:])
+    return Sites(sites.first + start, sites.low, sites.high, *cut)  # type: ignore[arg-type]
 
 
 @njit(cache=True, nogil=True)

@@ -1,6 +1,6 @@
 """What lies at a point: which fibre's section owns it, how deep inside, or how deep inside a cell body."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -26,7 +26,7 @@ class Scene(NamedTuple):
     table: Table
 
 
-def make_scene(tissue: Tissue, low: NDArray[np.float64], high: NDArray[np.float64]) -> Scene:
+def make_scene(tissue: Tissue, low: NDArray[Any], high: NDArray[Any]) -> Scene:
     """The scene of the box from `low` to `high` (um, zyx)."""
     warp = make_warp(tissue, low, high)
     return Scene(tissue, warp, make_table(tissue, warp))
@@ -51,10 +51,9 @@ def _owner(table, start, rows, columns, a, b, u, v):  # type: ignore[no-untyped-
 def locate(scene, z, y, x, guess):  # type: ignore[no-untyped-def]
     """Find what lies at a world point (um, zyx).
 
-    Returns (section or NOTHING or CELL_BODY, nearest bound, u, v): inside a section `nearest` is the distance
-    (um) to its nearest bound; inside a cell body `nearest` is the depth and `u` the body's radius.
-    `guess` is the section of the voxel before; its fibre is tried first, which saves the search and never changes the answer by more than
-    the rounding of a boundary that lies outside every fibre.
+    Returns (section or NOTHING or CELL_BODY, nearest bound, u, v): inside a section `nearest` is the
+    distance (um) to its nearest bound; inside a cell body `nearest` is the depth and `u` the body's radius.
+    `guess` is the section of the voxel before: its fibre is tried first, which saves the search.
     """
     u, v, w = to_straight(scene.warp, scene.tissue.rotation, z, y, x)
     table = scene.table
@@ -74,7 +73,7 @@ def locate(scene, z, y, x, guess):  # type: ignore[no-untyped-def]
     before = guess - table.laminae[n, 1]
     if 0 <= before < table.laminae[n, 5] * rows * columns:
         same = start + before % (rows * columns)
-        nearest = hard_depth(table.planes[same], table.count[same], table.seed[same], u, v)
+        nearest = hard_depth(table.planes[same], table.kept[same], table.seed[same], u, v)
         if nearest > 1e-3:
             return same, nearest, u, v
     a = min(rows - 1, max(0, np.int64(np.floor((u - low) / PITCH))))
@@ -82,14 +81,14 @@ def locate(scene, z, y, x, guess):  # type: ignore[no-untyped-def]
     owner = _owner(table, start, rows, columns, a, b, u, v)
     if owner < 0:
         return NOTHING, 0.0, u, v
-    nearest = hard_depth(table.planes[owner], table.count[owner], table.seed[owner], u, v)
+    nearest = hard_depth(table.planes[owner], table.kept[owner], table.seed[owner], u, v)
     return owner, nearest, u, v
 
 
 @njit(cache=True, nogil=True)
 def depth_in(table, index, nearest, u, v):  # type: ignore[no-untyped-def]
     """Soft depth (um) of a point inside the section `index`; `nearest` as `locate` returned it."""
-    return soft_depth(table.planes[index], table.count[index], table.seed[index], u, v, nearest)
+    return soft_depth(table.planes[index], table.kept[index], table.seed[index], u, v, nearest)
 
 
 @njit(cache=True, nogil=True)

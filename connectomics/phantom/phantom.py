@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from connectomics.errors import GeometryError
 from connectomics.io.skeletons import Skeletons
+from connectomics.phantom.deformation import make_warp
 from connectomics.phantom.em import NOISE, fill_em
 from connectomics.phantom.geometry import Scene, fill_labels, make_scene
 from connectomics.phantom.settings import PhantomSettings
 from connectomics.phantom.skeletons import trace_skeletons
+from connectomics.phantom.table import holds_fibres
 from connectomics.phantom.tissue import make_tissue
 from connectomics.phantom.xray import draw_look, fill_xray
 from connectomics.roi import Roi
@@ -27,8 +29,8 @@ _TILE = 96
 class Phantom:
     """White matter without end: a function of the seed and of place alone.
 
-    Voxel (0, 0, 0) has its low corner at world 0; boxes may start anywhere, negative voxels too. A box computed
-    alone equals the same box cut from a larger one, for labels and for renderings. Cheap to construct.
+    Voxel (0, 0, 0) has its low corner at world 0; boxes may start anywhere, negative voxels too. A box
+    computed alone equals the same box cut from a larger one, labels and renderings. Cheap to construct.
 
     Parameters
     ----------
@@ -59,6 +61,8 @@ class Phantom:
         out = np.zeros(shape, np.uint64)
         for start, part in _tiles(shape):
             first = low + start
+            if self._tissue.active < 1.0 and not self._holds_fibres(first, part):
+                continue
             fill_labels(self._scene(first, part), self._voxel, tuple(first.tolist()), _cut(out, start, part))
         return out
 
@@ -96,10 +100,14 @@ class Phantom:
     def skeletons(self, roi: Roi) -> Skeletons:
         """Seed lines of the axons inside `roi`, nodes every 0.4 um or so, ids = labels, inner radii.
 
-        Every node lies in a voxel of its own label. Axons too thin to be told at 100 nm are left out (they are
-        labelled all the same); an axon that leaves the box and comes back keeps its id without an edge between.
+        Every node lies in a voxel of its own label. Axons too thin to be told at 100 nm are left out (they
+        are labelled all the same); one that leaves the box and comes back keeps its id, with no edge between.
         """
         return trace_skeletons(self._tissue, self._voxel, roi)
+
+    def _holds_fibres(self, first: NDArray[np.int64], shape: NDArray[np.int64]) -> bool:
+        low, high = first * self._voxel, (first + shape) * self._voxel
+        return holds_fibres(self._tissue, make_warp(self._tissue, low, high))
 
     def _scene(self, first: NDArray[np.int64], shape: NDArray[np.int64]) -> Scene:
         return make_scene(self._tissue, first * self._voxel, (first + shape) * self._voxel)

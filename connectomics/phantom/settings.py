@@ -1,12 +1,12 @@
 """The phantom's knobs: seed, voxel size, difficulty and density."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from connectomics.settings import Settings
 
-VERSION = 1
+VERSION: Final = 1
 """Version of the generator; it changes whenever any label of any seed changes."""
 
 

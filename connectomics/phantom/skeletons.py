@@ -8,7 +8,15 @@ from connectomics.io.skeletons import Skeletons
 from connectomics.phantom.bundles import BLOCK, lamina_angle, lamina_at
 from connectomics.phantom.cells import RADIUS, pull, push
 from connectomics.phantom.deformation import LARGEST, point_warp, to_world
-from connectomics.phantom.fibres import BARE, MYELINATED, WINDOW, lamina_cells, make_sites, section
+from connectomics.phantom.fibres import (
+    BARE,
+    MYELINATED,
+    WINDOW,
+    cut_columns,
+    lamina_cells,
+    make_sites,
+    section,
+)
 from connectomics.phantom.sections import (
     AXON,
     MOST_PLANES,
@@ -72,7 +80,7 @@ def _own_depth(frame, seed_at, current, cut, point):  # type: ignore[no-untyped-
 def _trace(frame, seed_at, knots, voxel, bounds, out):  # type: ignore[no-untyped-def]
     """Write one fibre's nodes (z, y, x, radius in um; run) inside `bounds` into `out`; return how many."""
     tissue, lamina, cos, sin, scratch = frame
-    sites, window, a, i = seed_at
+    sites, _, a, i = seed_at
     current = np.empty((sites.u.shape[0], 2 * WINDOW + 1, 3))
     planes, profile, centre = np.empty((MOST_PLANES, 3)), np.empty(5), np.empty(3)
     place = np.empty(3)
@@ -106,8 +114,8 @@ def trace_skeletons(tissue: Tissue, voxel: float, roi: Roi) -> Skeletons:
     """Skeletons of the axons inside `roi`, in nm, one id (the label) per fibre.
 
     A node is the fibre's seed line at a step of 0.4 um; the few whose voxel is not in the fibre's own label
-    (a pinch thinner than a voxel) are left out and bridged. Axons thinner than `THINNEST` on average (bare ones:
-    `THINNEST_BARE`) or than a voxel, and those of one node, are left out.
+    (a pinch thinner than a voxel) are left out and bridged. Axons thinner than `THINNEST` on average (bare
+    ones: `THINNEST_BARE`) or than a voxel, and those of one node, are left out.
     """
     bounds = np.asarray([roi.offset, roi.end]) / 1000
     found: list[tuple[int, NDArray[np.float64]]] = []
@@ -120,7 +128,7 @@ def trace_skeletons(tissue: Tissue, voxel: float, roi: Roi) -> Skeletons:
             for i in range(WINDOW, sites.u.shape[1] - WINDOW):
                 if sites.kind[a, i] < BARE:
                     continue
-                seed_at = (sites, _window(sites, i), a, i)
+                seed_at = (sites, cut_columns(sites, i - WINDOW, i + WINDOW + 1), a, i)
                 nodes = out[: _trace(frame, seed_at, knots, voxel, bounds, out)].copy()
                 thinnest = THINNEST if sites.kind[a, i] == MYELINATED else THINNEST_BARE
                 if len(nodes) > 1 and nodes[:, 3].mean() >= max(thinnest, voxel):
@@ -128,13 +136,9 @@ def trace_skeletons(tissue: Tissue, voxel: float, roi: Roi) -> Skeletons:
     return _assemble(found)
 
 
-def _window(sites, i: int):  # type: ignore[no-untyped-def]
-    cut = [np.ascontiguousarray(array[:, i - WINDOW : i + WINDOW + 1]) for array in sites[3:]]
-    return type(sites)(sites.first + i - WINDOW, sites.low, sites.high, *cut)
-
-
 def _spans(tissue: Tissue, bounds: NDArray[np.float64]):  # type: ignore[no-untyped-def]
-    corners = np.stack(np.meshgrid(*(bounds + [[-LARGEST], [LARGEST]]).T, indexing="ij"), -1).reshape(-1, 3)
+    grown = bounds + np.asarray([[-LARGEST], [LARGEST]])
+    corners = np.stack(np.meshgrid(*grown.T, indexing="ij"), -1).reshape(-1, 3)
     u, v, w = np.asarray(tissue.rotation).reshape(3, 3) @ corners.T
     for lamina in range(3 * int(np.floor(u.min() / BLOCK)), 3 * int(np.floor(u.max() / BLOCK)) + 3):
         low, rows = lamina_cells(tissue, lamina)

@@ -7,10 +7,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from connectomics.phantom.bundles import BLOCK, lamina_angle
+from connectomics.phantom.bundles import BLOCK, bundle_active, lamina_angle
 from connectomics.phantom.cells import RADIUS
-from connectomics.phantom.deformation import Warp
-from connectomics.phantom.fibres import DROPPED, WINDOW, Sites, lamina_cells, make_sites, section
+from connectomics.phantom.deformation import SPACING, Warp
+from connectomics.phantom.fibres import DROPPED, WINDOW, lamina_cells, make_sites, section
 from connectomics.phantom.sections import MOST_PLANES, cut_planes, seed_depth, write_profile
 from connectomics.phantom.tissue import BLOCK_CELLS, KNOT, PITCH, Tissue
 
@@ -26,11 +26,20 @@ class Table(NamedTuple):
     ]  # (n, 7): lamina, start, columns' first and count, knots' first and count, rows
     walls: NDArray[np.float64]  # (n, 3): low wall um, cos, sin of the in-plane angle
     seed: NDArray[np.float64]  # (sections, 3): u, v, radius, um
-    count: NDArray[np.uint8]  # (sections,) half-planes
+    kept: NDArray[np.uint8]  # (sections,) half-planes kept
     planes: NDArray[np.float64]  # (sections, MOST_PLANES, 3)
     profile: NDArray[np.float64]  # (sections, 5)
     kind: NDArray[np.uint8]  # (sections,)
     fibre: NDArray[np.uint64]  # (sections,)
+
+
+def holds_fibres(tissue: Tissue, warp: Warp) -> bool:
+    """Whether any filled bundle may touch the box inside the knots of `warp`."""
+    return any(
+        bundle_active(tissue, span.lamina, column)
+        for span in _spans(tissue, warp)
+        for column in range(*span.columns)
+    )
 
 
 class _Span(NamedTuple):
@@ -99,8 +108,6 @@ def _spans(tissue: Tissue, warp: Warp) -> list[_Span]:
 
 def _straight_knots(tissue: Tissue, warp: Warp) -> NDArray[np.float64]:
     """Straight coordinates (3, n) of the warp's knots; a box's are inside their bounds."""
-    from connectomics.phantom.deformation import SPACING
-
     axes = [SPACING * (low + np.arange(n)) for low, n in zip(warp.low, warp.values.shape, strict=False)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1) + warp.values
     return np.asarray(tissue.rotation).reshape(3, 3) @ points.reshape(-1, 3).T
@@ -125,10 +132,7 @@ def _fill(tissue, sites, lamina, table):  # type: ignore[no-untyped-def]
                 if sites.kind[a, i] == DROPPED:
                     continue
                 count = cut_planes(sites, current, a, i, table.planes[index])
-                table.count[index] = count
+                table.kept[index] = count
                 depth = seed_depth(table.planes[index], count, current[a, i])
                 site = (sites.kind[a, i], sites.hash[a, i])
                 write_profile(tissue, site, w, current[a, i], depth, table.profile[index])
-
-
-__all__ = ["OWNER_WINDOW", "Sites", "Table", "make_table"]

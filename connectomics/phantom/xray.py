@@ -1,4 +1,4 @@
-"""X-ray rendering: absorption and phase fringes at 100 nm, with tomography's noise, streaks, rings and drift."""
+"""X-ray rendering: absorption and phase fringes at 100 nm, with noise, streaks, rings and slow drift."""
 
 from typing import NamedTuple
 
