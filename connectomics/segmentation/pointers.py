@@ -104,9 +104,7 @@ def climb(heights, squared, factor, zone, box, steps):
     flat, squared_flat = heights.ravel(), squared.ravel()
     low, high = zone[0], zone[1]
     end_of = np.full(flat.size, -1, np.int32)  # label - 1 once known
-    labels = np.zeros(
-        (box[1, 0] - box[0, 0], box[1, 1] - box[0, 1], box[1, 2] - box[0, 2]), np.uint32
-    )
+    labels = np.zeros((box[1, 0] - box[0, 0], box[1, 1] - box[0, 1], box[1, 2] - box[0, 2]), np.uint32)
     ends = np.empty(1024, np.int64)
     resolved = np.empty(1024, np.bool_)
     path = np.empty(flat.size, np.int32)
@@ -147,7 +145,5 @@ def climb(heights, squared, factor, zone, box, steps):
 def steps_of(shape: tuple[int, int, int]) -> NDArray[np.int64]:
     """The 13 linear steps of a padded array that lead to later voxels of the 3x3x3 box, ascending."""
     plane, row = shape[1] * shape[2], shape[2]
-    all_steps = [
-        dz * plane + dy * row + dx for dz in (-1, 0, 1) for dy in (-1, 0, 1) for dx in (-1, 0, 1)
-    ]
+    all_steps = [dz * plane + dy * row + dx for dz in (-1, 0, 1) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
     return np.array(sorted(step for step in all_steps if step > 0), np.int64)

@@ -42,7 +42,9 @@ def resolve(blocks: Sequence[Block], links: NDArray[np.int64]) -> NDArray[np.uin
     total = sum(n for n, _, _ in blocks)
     pairs = np.asarray(links, np.int64).reshape(-1, 2)
     if len(pairs) and (pairs.min() < 0 or pairs.max() >= total):
-        raise InputError(f"stitching: links must name nodes 0..{total - 1}, got {pairs.min()}..{pairs.max()}.")
+        raise InputError(
+            f"stitching: links must name nodes 0..{total - 1}, got {pairs.min()}..{pairs.max()}."
+        )
     keys = np.concatenate([np.zeros(0, np.uint64), *(keys for _, keys, _ in blocks)])
     order = np.argsort(keys, kind="stable")
     equal = (keys[order[1:]] == keys[order[:-1]]) & (keys[order[1:]] != 0)

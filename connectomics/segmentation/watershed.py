@@ -59,16 +59,14 @@ def watershed_fragments(
 
     Notes
     -----
-    Peaks of the clipped distance map seed the fragments, as in Meyer's flooding (doi:10.1016/0165-1684(94)90060-4)
+    Peaks of the clipped distance map seed the fragments, as in flooding (doi:10.1016/0165-1684(94)90060-4)
     on a distance map; joining peaks within their own inscribed ball replaces the usual maximum over a window.
     """
     check_block(affinities, box_in_array, corner, volume_shape, watershed_halo(settings))
     heights, squared = height_map(affinities, corner, settings)
     zone = _zone(affinities.shape[1:], corner, volume_shape, context(settings))
     box = np.array([[s.start + 1 for s in box_in_array], [s.stop + 1 for s in box_in_array]], np.int64)
-    labels, ends, resolved = climb(
-        heights, squared, float(settings.jump), zone, box, steps_of(heights.shape)
-    )
+    labels, ends, resolved = climb(heights, squared, float(settings.jump), zone, box, steps_of(heights.shape))
     voxels = np.stack(np.unravel_index(ends, heights.shape), axis=1).astype(np.int64)
     voxels += np.array(corner) - 1
     linear = np.ravel_multi_index(tuple(voxels.T), volume_shape)
@@ -83,7 +81,5 @@ def _zone(
 ) -> NDArray[np.int64]:
     """Corners of the zone of the padded array in which heights are exact."""
     low = [1 + (margin if corner[a] > 0 else -FAR) for a in range(3)]
-    high = [
-        1 + shape[a] + (-margin if corner[a] + shape[a] < volume_shape[a] else FAR) for a in range(3)
-    ]
+    high = [1 + shape[a] + (-margin if corner[a] + shape[a] < volume_shape[a] else FAR) for a in range(3)]
     return np.array([low, high], np.int64)
