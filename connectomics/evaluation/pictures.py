@@ -154,7 +154,6 @@ def draw_axons_on(
     axes.set_box_aspect(extent[::-1], zoom=1.0)
     axes.view_init(elev=_ELEVATION, azim=_AZIMUTH)
     axes.set_axis_off()
-    _draw_box(axes, extent)
 
 
 def _shaded(
@@ -171,18 +170,6 @@ def _shaded(
         triangles.append(faces[seen])
         colours.append(np.clip(base * lit(facing[seen], _LAMP)[:, None], 0, 1))
     return np.concatenate(triangles), np.concatenate(colours)
-
-
-def _draw_box(axes: Any, extent: NDArray[np.float64]) -> None:
-    """The twelve edges of the volume, thin and grey."""
-    z, y, x = extent
-    for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        for line in (
-            ((0, x), (a * y, a * y), (b * z, b * z)),
-            ((a * x, a * x), (0, y), (b * z, b * z)),
-            ((a * x, a * x), (b * y, b * y), (0, z)),
-        ):
-            axes.plot(*line, color="0.7", linewidth=0.6, zorder=0)
 
 
 def _grey(raw: NDArray[Any]) -> NDArray[np.uint8]:

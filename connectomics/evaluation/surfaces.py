@@ -76,7 +76,7 @@ def normals(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def lit(facing: NDArray[np.float64], light: Sequence[float]) -> NDArray[np.float64]:
-    """Brightness of surfaces with these normals, under a lamp in direction `light` (zyx) and light all around."""
+    """Brightness of surfaces with these normals, under a lamp in direction `light` (zyx) and faint light."""
     lamp = facing @ (np.asarray(light, float) / np.linalg.norm(light))
     brightness: NDArray[np.float64] = 0.62 + 0.42 * lamp + 0.2 * np.clip(lamp, 0, 1) ** 12
     return brightness
