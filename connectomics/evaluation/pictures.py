@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ERROR_COLOURS", "draw_axons_3d", "draw_axons_on", "draw_slice", "error_overlay", "label_colours"]
+__all__ = [
+    "ERROR_COLOURS",
+    "ERROR_NAMES",
+    "draw_axons_3d",
+    "draw_axons_on",
+    "draw_slice",
+    "error_overlay",
+    "grey_rgb",
+    "label_colours",
+    "over_raw",
+]
 
 ERROR_COLOURS = {SPLIT: (255, 176, 0), MERGE: (220, 38, 127), MISSING: (100, 143, 255)}
 """Red, green, blue of each error; told apart by the colour-blind too."""
@@ -32,7 +42,11 @@ _VIEWER = np.array(
 )
 _LAMP = (0.8, -0.6, -0.1)
 
-_NAMES = {SPLIT: "split", MERGE: "merge", MISSING: "missing"}
+ERROR_NAMES = {
+    name: "#" + bytes(ERROR_COLOURS[kind]).hex()
+    for kind, name in ((SPLIT, "split"), (MERGE, "merge"), (MISSING, "missing"))
+}
+"""The colour of each error by its name, for legends."""
 
 
 def draw_slice(
@@ -66,11 +80,11 @@ def draw_slice(
     figure = Figure(figsize=(14, 4.1), layout="constrained")
     axes = figure.subplots(1, 4)
     errors = error_map(segmentation, truth, table)
-    _show(axes[0], _grey(raw), "raw")
+    _show(axes[0], grey_rgb(raw), "raw")
     _show(axes[1], over_raw(raw, truth), "truth")
     _show(axes[2], over_raw(raw, segmentation), "segmentation")
     _show(axes[3], error_overlay(raw, errors), "errors")
-    patches = [Patch(color=_hexadecimal(ERROR_COLOURS[kind]), label=name) for kind, name in _NAMES.items()]
+    patches = [Patch(color=colour, label=name) for name, colour in ERROR_NAMES.items()]
     axes[3].legend(handles=patches, loc="lower right", fontsize=8, framealpha=0.85)
     if title:
         figure.suptitle(title)
@@ -79,14 +93,14 @@ def draw_slice(
 
 def over_raw(raw: NDArray[Any], labels: NDArray[Any], strength: float = 0.6) -> NDArray[np.uint8]:
     """Label colours laid over grey values, (y, x, 3) uint8; background stays grey."""
-    grey = _grey(raw).astype(np.float64)
+    grey = grey_rgb(raw).astype(np.float64)
     mixed = (1 - strength) * grey + strength * label_colours(labels)
     return np.where((labels != 0)[..., None], mixed, grey).astype(np.uint8)
 
 
 def error_overlay(raw: NDArray[Any], errors: NDArray[np.uint8], strength: float = 0.75) -> NDArray[np.uint8]:
     """Errors (see `error_map`) laid over grey values in `ERROR_COLOURS`, (y, x, 3) uint8."""
-    picture = _grey(raw).astype(np.float64)
+    picture = grey_rgb(raw).astype(np.float64)
     for kind, colour in ERROR_COLOURS.items():
         here = errors == kind
         picture[here] = (1 - strength) * picture[here] + strength * np.asarray(colour)
@@ -172,15 +186,11 @@ def _shaded(
     return np.concatenate(triangles), np.concatenate(colours)
 
 
-def _grey(raw: NDArray[Any]) -> NDArray[np.uint8]:
+def grey_rgb(raw: NDArray[Any]) -> NDArray[np.uint8]:
     """Grey values stretched from their 0.5 to their 99.5 percentile, (y, x, 3) uint8."""
     low, high = np.percentile(raw, (0.5, 99.5))
     scaled = np.clip((raw.astype(np.float64) - low) / max(high - low, 1e-12), 0, 1)
     return np.repeat(np.rint(255 * scaled).astype(np.uint8)[..., None], 3, axis=-1)
-
-
-def _hexadecimal(colour: tuple[int, int, int]) -> str:
-    return "#" + bytes(colour).hex()
 
 
 def _show(axes: "Axes", picture: NDArray[np.uint8], name: str) -> None:

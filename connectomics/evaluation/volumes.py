@@ -63,13 +63,12 @@ class VoiTable:
 
     def merge(self, other: "VoiTable") -> None:
         """Add what another table counted; that one is unchanged."""
-        self._append(other.contingency())
+        self._append(other.contingency)
 
+    @property
     def contingency(self) -> Contingency:
         """Everything counted so far."""
-        self._tables = [merge_contingencies(self._tables)]
-        self._pending = 0
-        return self._tables[0]
+        return self._sum_up()
 
     def scores(self) -> dict[str, float | int]:
         """The scores under the names of the command line; NaN where nothing was counted.
@@ -81,7 +80,7 @@ class VoiTable:
             ``rand_recall``, ``predicted_background`` (share of the voxels scored that carry segment 0),
             ``n_truth``, ``n_segments`` (objects among the voxels scored, background not among them).
         """
-        table = self.contingency()
+        table = self.contingency
         split, merge = variation_of_information(table)
         error, precision, recall = adapted_rand(table)
         empty = table.count[table.segment == 0].sum()
@@ -100,16 +99,21 @@ class VoiTable:
 
     def worst(self, n: int) -> list[VoiLoss]:
         """The `n` objects that lose most, splits and merges together, largest loss first."""
-        table = self.contingency()
+        table = self.contingency
         split, merge = pair_losses(table)
         losses = _largest("split", table, split, n) + _largest("merge", table, merge, n)
         return sorted(losses, key=lambda loss: (-loss.bits, loss.kind, loss.label))[:n]
+
+    def _sum_up(self) -> Contingency:
+        self._tables = [merge_contingencies(self._tables)]
+        self._pending = 0
+        return self._tables[0]
 
     def _append(self, table: Contingency) -> None:
         self._tables.append(table)
         self._pending += table.count.size
         if self._pending > _PENDING_PAIRS + self._tables[0].count.size:
-            self.contingency()
+            self._sum_up()
 
 
 def _largest(kind: str, table: Contingency, pair_bits: NDArray[np.float64], n: int) -> list[VoiLoss]:
