@@ -94,9 +94,7 @@ class Roi:
             high.append(s + v * math.ceil((e - s) / v - OFF_GRID_TOLERANCE))
         return Roi.from_corners(low, high)
 
-    def slices(
-        self, voxel_size: Sequence[float], origin: Sequence[float]
-    ) -> tuple[slice, slice, slice]:
+    def slices(self, voxel_size: Sequence[float], origin: Sequence[float]) -> tuple[slice, slice, slice]:
         """Slices of this box in an array whose voxel 0 has its low corner at `origin`.
 
         Raises

@@ -3,9 +3,10 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from connectomics.errors import SettingsError, did_you_mean
 
@@ -19,6 +20,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_choices(cls, values: Any) -> Any:
+        """Take the text of a whole number where a field is a choice of whole numbers (command line)."""
+        if not isinstance(values, dict):
+            return values
+        return {name: _as_choice(cls.model_fields.get(name), value) for name, value in values.items()}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str = "settings") -> Self:
@@ -39,8 +48,17 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            lines = [_explain(cls, dict(item)) for item in error.errors()]
-            raise SettingsError(f"{where}: " + "; ".join(lines)) from None
+            raise SettingsError(f"{where}: {explain(cls, error)}") from None
+
+
+def explain(model: type[BaseModel], error: ValidationError) -> str:
+    """What a validation found, in one line, with the nearest match of each unknown key."""
+    return "; ".join(_explain(model, dict(item)) for item in error.errors())
+
+
+def _as_choice(field: FieldInfo | None, value: Any) -> Any:
+    choices = get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
+    return next((choice for choice in choices if str(choice) == value), value)
 
 
 def _explain(model: type[BaseModel], item: dict[str, Any]) -> str:

@@ -98,7 +98,7 @@ def open_run(
         create()
     try:
         with Lock(root / "ledger" / "lock.json"):
-            if overwrite:
+            if overwrite and create is None:
                 for name in (*products, f"ledger/{command}"):
                     shutil.rmtree(root / name, ignore_errors=True)
             ledger = Ledger(folder)

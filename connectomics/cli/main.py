@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
+from pydantic import ValidationError
 from rich.console import Console
 
 from connectomics import __version__
@@ -43,9 +44,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         app(
             list(arguments) if arguments is not None else None,
-            exit_on_error=True,
+            exit_on_error=False,
+            print_error=False,
             result_action="return_value",
         )
+    except CycloptsError as error:
+        console.print(
+            f"error: {_one_line(error)}", style="red", highlight=False, markup=False, soft_wrap=True
+        )
+        return 2
     except ConnectomicsError as error:
         console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         return error.exit_code
@@ -55,6 +62,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     return 0
+
+
+def _one_line(error: CycloptsError) -> str:
+    """What was wrong with the command line; a setting is named as its option."""
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        found = cause.errors()[0]
+        option = ".".join(str(part).replace("_", "-") for part in found["loc"])
+        return f"--{option}: {found['msg'].removeprefix('Value error, ')} (got {found['input']!r})."
+    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

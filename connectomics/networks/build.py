@@ -26,12 +26,15 @@ class Architecture:
         Name of the last convolution, whose output channels are the heads'.
     divisor : callable
         parameters -> multiple that every tile edge must be of.
+    fold : callable
+        parameters -> voxels along each axis that share one voxel of the last convolution.
     """
 
     build: Callable[[int, int, dict[str, Any]], nn.Module]
     defaults: dict[str, Any]
     output_layer: str
     divisor: Callable[[dict[str, Any]], IntTriple]
+    fold: Callable[[dict[str, Any]], int] = lambda parameters: 1
 
 
 def _dynunet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
@@ -50,6 +53,14 @@ def _dynunet(in_channels: int, out_channels: int, parameters: dict[str, Any]) ->
         norm_name="batch",
         **given,
     )
+
+
+def _folded_unet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
+    from connectomics.networks.folded import Folded
+
+    given = dict(parameters)
+    edge = int(given.pop("fold"))
+    return Folded(_dynunet(in_channels * edge**3, out_channels * edge**3, given), edge)
 
 
 def _basic_unet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
@@ -94,6 +105,12 @@ def _strides(parameters: dict[str, Any]) -> IntTriple:
     return total[0], total[1], total[2]
 
 
+def _folded_strides(parameters: dict[str, Any]) -> IntTriple:
+    z, y, x = _strides(parameters)
+    edge = int(parameters["fold"])
+    return z * edge, y * edge, x * edge
+
+
 def _cube(edge: int) -> IntTriple:
     return edge, edge, edge
 
@@ -101,6 +118,13 @@ def _cube(edge: int) -> IntTriple:
 ARCHITECTURES: dict[str, Architecture] = {
     "DynUNet": Architecture(
         _dynunet, {"filters": [24, 48, 96, 192], "res_block": True}, "output_block.conv.conv", _strides
+    ),
+    "FoldedUNet": Architecture(
+        _folded_unet,
+        {"filters": [48, 96, 192], "res_block": True, "fold": 2},
+        "network.output_block.conv.conv",
+        _folded_strides,
+        lambda parameters: int(parameters["fold"]),
     ),
     "BasicUNet": Architecture(
         _basic_unet, {"features": [24, 24, 48, 96, 192, 24]}, "final_conv", lambda _: _cube(16)
@@ -172,9 +196,12 @@ def keep_channels(network: nn.Module, settings: NetworkSettings, channels: list[
     if not isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
         raise ModelError(f"network '{settings.name}': its output layer is a {type(layer).__name__}.")
     axis = 1 if isinstance(layer, nn.ConvTranspose3d) else 0
-    index = torch.tensor(channels, device=layer.weight.device)
+    architecture, parameters = _architecture(settings)
+    cells = architecture.fold(parameters) ** 3
+    kept = [channel * cells + cell for channel in channels for cell in range(cells)]
+    index = torch.tensor(kept, device=layer.weight.device)
     layer.weight = nn.Parameter(layer.weight.detach().index_select(axis, index))
     if layer.bias is not None:
         layer.bias = nn.Parameter(layer.bias.detach().index_select(0, index))
-    layer.out_channels = len(channels)
+    layer.out_channels = len(kept)
     return network

@@ -19,7 +19,7 @@ class NetworkSettings(Settings):
     """Which network, and its parameters as its builder names them."""
 
     name: str = "DynUNet"
-    """Architecture: BasicUNet, DynUNet, SegResNet or MedNeXt."""
+    """Architecture: FoldedUNet, BasicUNet, DynUNet, SegResNet or MedNeXt."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Parameters of the architecture, such as filters for DynUNet."""
 
