@@ -1,0 +1,84 @@
+"""Hierarchical agglomeration of a region graph, strongest edge first, with exact and repeatable order."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectomics.errors import InputError
+from connectomics.segmentation.merging import merge_greedily
+from connectomics.segmentation.region_graph import RegionGraph
+from connectomics.segmentation.stitching import union
+
+
+@dataclass(frozen=True)
+class MergeTree:
+    """The merges of an agglomeration, in order.
+
+    Attributes
+    ----------
+    pairs : (m, 2) int64
+        Fragments (any member of the two segments) that were merged.
+    affinity : (m,) float64
+        The affinity between the two segments at that moment, 0..1.
+    fragments : int
+        Number of fragments.
+    """
+
+    pairs: NDArray[np.int64]
+    affinity: NDArray[np.float64]
+    fragments: int
+
+    def lut(self, threshold: float) -> NDArray[np.uint64]:
+        """Segment of every fragment when merging stops at `threshold` (0..1).
+
+        Merging always takes the strongest edge, so a higher threshold stops the same sequence earlier: at
+        the first merge that is not above it.
+
+        Returns
+        -------
+        ndarray of uint64, (fragments + 1,)
+            ``lut[0] = 0``; segments are numbered 1..k in the order of their smallest fragment.
+        """
+        weak = np.flatnonzero(self.affinity <= threshold)
+        stop = weak[0] if len(weak) else len(self.affinity)
+        roots = union(self.fragments + 1, self.pairs[:stop])
+        return np.unique(roots, return_inverse=True)[1].astype(np.uint64)
+
+
+def agglomerate(
+    graph: RegionGraph, fragments: int, linkage: Literal["mean", "median"], threshold: float
+) -> MergeTree:
+    """Merge fragments while the strongest edge is above `threshold`.
+
+    Parameters
+    ----------
+    graph
+        Edges with their sums; for the median with histograms.
+    fragments
+        Number of fragments; ids are 1..fragments.
+    linkage
+        The affinity between two segments: mean or median over all voxel pairs between them.
+    threshold
+        0..1; merges above a higher threshold are a prefix of these, see `MergeTree.lut`.
+
+    Returns
+    -------
+    MergeTree
+
+    Raises
+    ------
+    InputError
+        The median is asked for and the graph has no histograms.
+    """
+    histogram = graph.histogram
+    if linkage == "median" and histogram is None:
+        raise InputError("agglomeration: the median needs edges measured with histograms.")
+    if linkage == "mean" or histogram is None:
+        histogram = np.zeros((0, 0), np.uint32)
+    edges = graph.edges.astype(np.int64)
+    pairs, affinity = merge_greedily(
+        edges, graph.count.copy(), graph.total.copy(), histogram.copy(), fragments + 1, 255.0 * threshold
+    )
+    return MergeTree(pairs, affinity / 255.0, fragments)

@@ -1,0 +1,69 @@
+"""Segment an array that fits in memory: the block functions on one block that covers everything."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectomics.roi import IntTriple
+from connectomics.segmentation.agglomeration import agglomerate
+from connectomics.segmentation.cleanup import drop_small
+from connectomics.segmentation.edges import block_edges
+from connectomics.segmentation.fragments import block_fragments
+from connectomics.segmentation.region_graph import RegionGraph, merge_edges
+from connectomics.segmentation.relabel import relabel
+from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.segmentation.stitching import resolve
+
+Whole = tuple[NDArray[np.uint64], RegionGraph, NDArray[np.uint64], NDArray[np.uint64]]
+
+
+def segment_array(
+    affinities: NDArray[np.uint8], offsets: Sequence[IntTriple], settings: SegmentationSettings
+) -> Whole:
+    """Fragments, region graph, lookup table and segmentation of a whole array.
+
+    Parameters
+    ----------
+    affinities
+        (c, z, y, x) uint8, round(255 p), nearest neighbours first.
+    offsets
+        The offset of each channel, voxels zyx.
+    settings
+        How to segment.
+
+    Returns
+    -------
+    fragments : ndarray of uint64, (z, y, x)
+    graph : RegionGraph
+    lut : ndarray of uint64
+        Segment of every fragment.
+    segmentation : ndarray of uint64, (z, y, x)
+    """
+    fragments, graph = fragment_graph(affinities, offsets, settings)
+    count = int(fragments.max(initial=0))
+    sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=count + 1)
+    lut = agglomerate(graph, count, settings.linkage, settings.threshold).lut(settings.threshold)
+    lut = drop_small(lut, sizes, settings.min_object)
+    return fragments, graph, lut, relabel(fragments, lut)
+
+
+def fragment_graph(
+    affinities: NDArray[np.uint8], offsets: Sequence[IntTriple], settings: SegmentationSettings
+) -> tuple[NDArray[np.uint64], RegionGraph]:
+    """Fragments and region graph of a whole array, from which any threshold can be tried."""
+    z, y, x = affinities.shape[1:]
+    box = (slice(0, z), slice(0, y), slice(0, x))
+    found = block_fragments(affinities, offsets, box, (0, 0, 0), (z, y, x), settings)
+    number = len(found.keys)
+    table = resolve([(number, found.keys, found.sizes)], np.zeros((0, 2), np.int64))
+    fragments = relabel(found.labels, np.concatenate((np.zeros(1, np.uint64), table)))
+    used = offsets if settings.long_range else offsets[:3]
+    edges = block_edges(
+        found.labels.astype(np.int64) - 1,
+        affinities[: len(used)],
+        used,
+        box,
+        with_histogram=settings.linkage == "median",
+    )
+    return fragments, merge_edges([edges], table)
