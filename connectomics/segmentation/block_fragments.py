@@ -24,8 +24,8 @@ class BlockFragments:
     labels : (z, y, x) uint32
         Local fragment of each voxel of the write block, 1..n; 0 = background.
     keys : (n,) uint64
-        1 + linear index, in the whole volume, of a voxel that names the fragment; `NO_KEY` where unknown here.
-        Equal keys of two blocks mean one fragment.
+        1 + linear index, in the whole volume, of a voxel that names the fragment; `NO_KEY` where unknown
+        here. Equal keys of two blocks mean one fragment.
     link_labels : (m,) uint32
         Local fragments that go on in another block.
     link_voxels : (m, 3) int64
@@ -74,6 +74,6 @@ def check_block(
         below, above = box[axis].start, affinities.shape[1 + axis] - box[axis].stop
         if (below < halo and low > 0) or (above < halo and high < volume_shape[axis]):
             raise GeometryError(
-                f"block: needs a halo of {halo} voxels, got {below} below and {above} above along axis {axis}; "
-                "read a larger halo, or lower max_distance, grow or smoothing."
+                f"block: needs a halo of {halo} voxels, got {below} below and {above} above along "
+                f"axis {axis}; read a larger halo, or lower max_distance, grow or smoothing."
             )

@@ -1,4 +1,4 @@
-"""The height map of the watershed: integer distance to the boundary, smoothed, exact wherever its context is known."""
+"""The height map of the watershed: integer distance to the boundary, smoothed, exact with its context."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ SCALE = 64
 
 
 @njit(cache=True, nogil=True)
-def inside_mask(affinities, threshold, at_face):
+def inside_mask(affinities, threshold, at_face):  # type: ignore[no-untyped-def]
     """Voxels whose mean nearest-neighbour affinity is above `threshold` (0..255).
 
     At the volume's lower faces (`at_face`, per axis) the channel without a partner is left out.
@@ -60,8 +60,8 @@ def height_map(
     Returns
     -------
     heights
-        (z + 2, y + 2, x + 2) int32: above 0 inside, minus the squared distance to the inside where fragments may grow,
-        `OUTSIDE` elsewhere and in the rim.
+        (z + 2, y + 2, x + 2) int32: above 0 inside, minus the squared distance to the inside where
+        fragments may grow, `OUTSIDE` elsewhere and in the rim.
     squared
         Same shape, int16: squared distance to the boundary, voxels, clipped at `max_distance` squared.
     """
@@ -84,7 +84,7 @@ def _clipped(mask: NDArray[np.bool_], limit: int) -> NDArray[np.int16]:
 
 
 @njit(cache=True, nogil=True)
-def _binomial(values):
+def _binomial(values):  # type: ignore[no-untyped-def]
     """One [1 2 1] pass along each axis; edges repeat. Sums grow by 64: nothing is rounded."""
     depth, height, width = values.shape
     result = np.empty_like(values)
@@ -111,7 +111,7 @@ def _binomial(values):
 
 
 @njit(cache=True, nogil=True)
-def _combine(heights, squared, outside, grow_squared):
+def _combine(heights, squared, outside, grow_squared):  # type: ignore[no-untyped-def]
     depth, height, width = heights.shape
     combined = np.full((depth + 2, height + 2, width + 2), OUTSIDE, np.int32)
     padded = np.zeros(combined.shape, np.int16)

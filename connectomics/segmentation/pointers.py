@@ -9,7 +9,7 @@ OUTSIDE = np.int32(-(2**31))
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _best_neighbour(flat, voxel, steps):
+def _best_neighbour(flat, voxel, steps):  # type: ignore[no-untyped-def]
     """The highest voxel of the 3x3x3 box; equal heights go to the later voxel."""
     best, height = voxel, flat[voxel]
     for k in range(13):  # earlier voxels must be strictly higher
@@ -25,7 +25,7 @@ def _best_neighbour(flat, voxel, steps):
 
 
 @njit(cache=True, nogil=True)
-def _clear_line(flat, shape, voxel, dz, dy, dx):
+def _clear_line(flat, shape, voxel, dz, dy, dx):  # type: ignore[no-untyped-def]
     """True when the straight line from `voxel` by (dz, dy, dx) stays inside (height above 0)."""
     n = max(abs(dz), abs(dy), abs(dx))
     for k in range(1, n):
@@ -38,7 +38,7 @@ def _clear_line(flat, shape, voxel, dz, dy, dx):
 
 
 @njit(cache=True, nogil=True)
-def _jump(flat, shape, voxel, reach):
+def _jump(flat, shape, voxel, reach):  # type: ignore[no-untyped-def]
     """The highest voxel within `reach` of a peak that is higher and in sight; the peak itself if none."""
     r = int(np.floor(np.sqrt(reach)))
     best, height = voxel, flat[voxel]
@@ -61,7 +61,7 @@ def _jump(flat, shape, voxel, reach):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _within(voxel, shape, low, high, margin):
+def _within(voxel, shape, low, high, margin):  # type: ignore[no-untyped-def]
     z = voxel // (shape[1] * shape[2])
     y = (voxel // shape[2]) % shape[1]
     x = voxel % shape[2]
@@ -73,7 +73,7 @@ def _within(voxel, shape, low, high, margin):
 
 
 @njit(cache=True, nogil=True)
-def climb(heights, squared, factor, zone, box, steps):
+def climb(heights, squared, factor, zone, box, steps):  # type: ignore[no-untyped-def]
     """Follow every voxel of the write block to its peak.
 
     Parameters

@@ -1,35 +1,38 @@
 """The knobs of segmentation: how fragments are made, which edges are measured, what is merged."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from connectomics.settings import Settings
+
+Stride = Annotated[int, Field(ge=1, le=16)]
 
 
 class SegmentationSettings(Settings):
     """How affinities become segments. Lengths are voxels; affinities run from 0 to 1."""
 
     fragments: Literal["watershed", "mutex", "components"] = "watershed"
-    """How fragments are made: `watershed` on the distance to boundaries, `mutex` watershed on long-range affinities
-    (needs long-range offsets), or connected `components` of strong affinities."""
+    """How fragments are made: `watershed` on the distance to boundaries, `mutex` watershed on long-range
+    affinities (needs long-range offsets), or connected `components` of strong affinities."""
     boundary_threshold: float = Field(0.5, ge=0, lt=1)
-    """A voxel is inside a cell where the mean of its nearest-neighbour affinities is above this; for `components`,
-    two neighbours are joined where their affinity is above this."""
+    """A voxel is inside a cell where the mean of its nearest-neighbour affinities is above this; for
+    `components`, two neighbours are joined where their affinity is above this."""
     max_distance: int = Field(12, ge=1, le=64)
-    """Distances to the boundary are clipped here, voxels; sets the halo a block needs. Example: about the radius
-    of the typical neurite."""
+    """Distances to the boundary are clipped here, voxels; sets the halo a block needs. Example: about the
+    radius of the typical neurite."""
     smoothing: int = Field(1, ge=0, le=3)
     """Binomial [1 2 1] smoothing passes over the distance map; more give fewer and rounder fragments."""
     jump: float = Field(1.0, ge=0, le=4)
-    """A peak of the distance map joins a higher voxel that lies within this many times its own distance to the
-    boundary, in a straight line through the inside; 0 keeps every peak apart."""
+    """A peak of the distance map joins a higher voxel that lies within this many times its own distance to
+    the boundary, in a straight line through the inside; 0 keeps every peak apart."""
     grow: int = Field(4, ge=0, le=64)
     """Fragments grow at most this many voxels into the boundary; large fills everything."""
-    mutex_strides: tuple[int, int, int] = (3, 3, 3)
+    mutex_strides: tuple[Stride, Stride, Stride] = (3, 3, 3)
     """Mutex watershed: only every so many voxels (z y x) repel over long range."""
     linkage: Literal["mean", "median"] = "mean"
-    """What the affinity between two segments is: the mean or the median over all pairs of voxels between them."""
+    """What the affinity between two segments is: the mean or the median over all pairs of voxels between
+    them."""
     threshold: float = Field(0.5, ge=0, le=1)
     """Segments are merged, the strongest pair first, while their affinity is above this."""
     long_range: bool = False

@@ -14,7 +14,8 @@ Block = tuple[int, NDArray[np.uint64], NDArray[np.int64]]
 def resolve(blocks: Sequence[Block], links: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Join the local fragments of all blocks and number the result.
 
-    A node is a local fragment: the number of local fragments in the blocks before its own, plus its label - 1.
+    A node is a local fragment: the number of local fragments in all blocks before its own, plus its
+    label - 1.
 
     Parameters
     ----------
@@ -26,8 +27,8 @@ def resolve(blocks: Sequence[Block], links: NDArray[np.int64]) -> NDArray[np.uin
     Returns
     -------
     node_to_fragment
-        (nodes,) uint64, fragments numbered 1..n in the order of their smallest key: where keys name the same voxels
-        whatever the blocks (watershed, components), so are the numbers.
+        (nodes,) uint64, fragments numbered 1..n in the order of their smallest key: where keys name the
+        same voxels whatever the blocks (watershed, components), so are the numbers.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def resolve(blocks: Sequence[Block], links: NDArray[np.int64]) -> NDArray[np.uin
 
 
 @njit(cache=True, nogil=True)
-def union(n, pairs):
+def union(n, pairs):  # type: ignore[no-untyped-def]
     """Union-find: the smallest node of the set of each of `n` nodes, given (m, 2) pairs of one set."""
     parent = np.arange(n)
     for k in range(len(pairs)):
@@ -94,8 +95,8 @@ def mutual_best(votes: NDArray[np.int64], block_of_node: NDArray[np.int64]) -> N
     Returns
     -------
     links
-        (k, 2) int64, u < v, sorted: for each pair of blocks, fragments that are each other's most voted partner (ties
-        to the smaller node).
+        (k, 2) int64, u < v, sorted: for each pair of blocks, fragments that are each other's most voted
+        partner (ties to the smaller node).
     """
     pairs = np.sort(np.asarray(votes, np.int64).reshape(-1, 2), axis=1)
     pairs, count = np.unique(pairs, axis=0, return_counts=True)

@@ -1,9 +1,10 @@
 """Watershed fragments that are the same whatever the block size: local pointers plus a global union.
 
-Every step that looks at neighbours looks at a bounded neighbourhood (distance clipped at `max_distance`, a few
-smoothing passes, a pointer to the best of 27 voxels or of a ball), in integers with a total order (height, then voxel
-index). So a voxel's pointer is the same in any block that holds its context, and a fragment, all voxels whose pointers
-lead to one peak, is the same too. A path that leaves the known zone is handed over to the next block as a link.
+Every step that looks at neighbours looks at a bounded neighbourhood (distance clipped at `max_distance`, a
+few smoothing passes, a pointer to the best of 27 voxels or of a ball), in integers with a total order
+(height, then voxel index). So a voxel's pointer is the same in any block that holds its context, and a
+fragment, all voxels whose pointers lead to one peak, is the same too. A path that leaves the known zone is
+handed over to the next block as a link.
 """
 
 import numpy as np
@@ -41,8 +42,9 @@ def watershed_fragments(
     Parameters
     ----------
     affinities
-        (c, z, y, x) uint8, nearest neighbours first, with a halo of at least `watershed_halo` voxels (cut at the
-        volume's faces). A larger halo resolves more paths here and leaves fewer links; the fragments are the same.
+        (c, z, y, x) uint8, nearest neighbours first, with a halo of at least `watershed_halo` voxels (cut
+        at the volume's faces). A larger halo resolves more paths here and leaves fewer links; the fragments
+        are the same.
     box_in_array
         The write block as slices of the array.
     corner
