@@ -1,4 +1,4 @@
-"""A network that works on a coarser grid: blocks of voxels folded into channels on the way in, unfolded on the way out."""
+"""A network on a coarser grid: blocks of voxels folded into channels on the way in, unfolded after."""
 
 import torch
 from torch import nn

@@ -33,7 +33,10 @@ def make_scene(tissue: Tissue, low: NDArray[Any], high: NDArray[Any]) -> Scene:
 
 
 @njit(cache=True, nogil=True)
-def _owner(table, start, rows, columns, a, b, u, v):  # type: ignore[no-untyped-def]
+def _owner(table, n, start, low, rows, u, v):  # type: ignore[no-untyped-def]
+    columns = table.laminae[n, 3]
+    a = min(rows - 1, max(0, np.int64(np.floor((u - low) / PITCH))))
+    b = np.int64(np.floor(v / PITCH)) - table.laminae[n, 2]
     best, owner = 1e30, -1
     for c in range(max(0, a - OWNER_WINDOW), min(rows, a + OWNER_WINDOW + 1)):
         for j in range(b - OWNER_WINDOW, b + OWNER_WINDOW + 1):
@@ -76,9 +79,7 @@ def locate(scene, z, y, x, guess):  # type: ignore[no-untyped-def]
         nearest = hard_depth(table.planes[same], table.kept[same], table.seed[same], u, v)
         if nearest > 1e-3:
             return same, nearest, u, v
-    a = min(rows - 1, max(0, np.int64(np.floor((u - low) / PITCH))))
-    b = np.int64(np.floor(v / PITCH)) - table.laminae[n, 2]
-    owner = _owner(table, start, rows, columns, a, b, u, v)
+    owner = _owner(table, n, start, low, rows, u, v)
     if owner < 0:
         return NOTHING, 0.0, u, v
     nearest = hard_depth(table.planes[owner], table.kept[owner], table.seed[owner], u, v)

@@ -11,12 +11,13 @@ from connectomics.blockwise.progress import Progress
 from connectomics.blockwise.run import run_blocks
 from connectomics.errors import InputError
 from connectomics.io.ome_zarr import create_array, open_array
-from connectomics.io.pyramid import build_pyramid
 from connectomics.io.opening import open_volume
+from connectomics.io.pyramid import build_pyramid
+from connectomics.io.settings import ConvertSettings
 from connectomics.io.volume import Volume
 from connectomics.pipeline.resources import pyramid_levels, thread_count
 from connectomics.pipeline.settings import RunSettings
-from connectomics.io.settings import ConvertSettings
+from connectomics.roi import IntTriple
 
 BLOCK_EDGE = 128
 
@@ -37,32 +38,12 @@ def convert_volume(
         Output, shape, type, levels.
     """
     volume = open_volume(location, voxel_size)
-    piece = settings.shard or settings.chunk
-    if settings.chunk < 1 or piece % settings.chunk:
-        raise InputError(f"--shard {piece}: must be a multiple of --chunk {settings.chunk}.")
-    edge = piece * max(1, BLOCK_EDGE // piece)
-    block = run_settings.block or (edge,) * 3
-    if any(b % piece for b in block):
-        raise InputError(f"--block {block}: must be whole chunks or shards of {piece} voxels.")
+    block = _block(settings, run_settings)
     identity = {"command": "convert", "settings": settings.model_dump(), "input": describe_input(volume)}
-
-    def make_image() -> Volume:
-        return create_array(
-            out,
-            "",
-            shape=tuple(volume.array.shape),
-            dtype=volume.dtype,
-            chunks=(settings.chunk,) * 3,
-            shards=None if settings.shard is None else (settings.shard,) * 3,
-            voxel_size=volume.voxel_size,
-            offset=volume.offset,
-            attributes=volume.attributes,
-            kind="label" if settings.labels else "image",
-            zarr_format=settings.zarr_format,
-        )
-
     overwrite = run_settings.overwrite
-    with open_run(out, "convert", identity, ["0"], overwrite=overwrite, create=make_image) as run:
+    with open_run(
+        out, "convert", identity, ["0"], overwrite=overwrite, create=lambda: _create(out, volume, settings)
+    ) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         target = open_array(out, "")
@@ -80,6 +61,34 @@ def convert_volume(
         report = {"output": str(out), "shape": volume.shape, "dtype": str(volume.dtype), "levels": levels}
         run.ledger.note("complete", report)
     return report
+
+
+def _block(settings: ConvertSettings, run_settings: RunSettings) -> IntTriple:
+    """The write block (voxels, zyx): whole chunks or shards, which no two blocks share."""
+    piece = settings.shard or settings.chunk
+    if settings.chunk < 1 or piece < 1 or piece % settings.chunk:
+        raise InputError(f"--shard {piece}: must be a multiple of --chunk {settings.chunk}.")
+    edge = piece * max(1, BLOCK_EDGE // piece)
+    block = run_settings.block or (edge,) * 3
+    if any(b < 1 or b % piece for b in block):
+        raise InputError(f"--block {block}: must be whole chunks or shards of {piece} voxels.")
+    return block
+
+
+def _create(out: Path, volume: Volume, settings: ConvertSettings) -> Volume:
+    return create_array(
+        out,
+        "",
+        shape=tuple(volume.array.shape),
+        dtype=volume.dtype,
+        chunks=(settings.chunk,) * 3,
+        shards=None if settings.shard is None else (settings.shard,) * 3,
+        voxel_size=volume.voxel_size,
+        offset=volume.offset,
+        attributes=volume.attributes,
+        kind="label" if settings.labels else "image",
+        zarr_format=settings.zarr_format,
+    )
 
 
 def describe_input(volume: Volume) -> dict[str, Any]:

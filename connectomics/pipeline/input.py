@@ -1,4 +1,4 @@
-"""What a network command is given: the volume, its region and the model, checked before anything is written."""
+"""What a network command is given: volume, region and model, checked before anything is written."""
 
 from dataclasses import dataclass
 from typing import Any
