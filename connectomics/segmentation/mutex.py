@@ -71,7 +71,7 @@ def mutex_fragments(
     if len(parsed) < 4 or len(parsed) != len(affinities):
         raise InputError(
             f"mutex watershed: needs an offset per channel, some of long range, got {len(affinities)} "
-            f"channels and {len(parsed)} offsets; use fragments 'watershed', or a model with long-range affinities."
+            f"channels and {len(parsed)} offsets; use fragments 'watershed', or another model."
         )
     mutex = _mutex_labels(affinities, parsed, corner, settings)
     labels, first = _in_order(mutex[box_in_array])
