@@ -86,13 +86,15 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     SettingsError
-        The file does not exist or is not TOML; the message says where.
+        The file does not exist, cannot be read or is not TOML; the message says where.
     """
     try:
         with open(path, "rb") as stream:
             return tomllib.load(stream)
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such configuration file.") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not valid TOML: {error}.") from None
 
