@@ -46,6 +46,11 @@ class Ledger:
         """Numbers of the blocks of `step` that are done."""
         return {r["block"] for r in self.records(step) if r["status"] == "done"}
 
+    @property
+    def empty(self) -> bool:
+        """True when no block of any step is done."""
+        return not any(self.done(path.name) for path in self.folder.glob("*/"))
+
     def failures(self, step: str) -> list[Failure]:
         """The blocks of `step` whose last attempt failed."""
         failed = [r for r in self.records(step) if r["status"] == "failed"]

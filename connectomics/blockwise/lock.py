@@ -81,6 +81,12 @@ class Lock:
                 log.warning("could not renew the lock: %s", error)
 
 
+def is_held(path: str | Path) -> bool:
+    """True when a live run holds the lock file at `path`."""
+    holder = read_json(Path(path))
+    return holder is not None and _alive(holder)
+
+
 def _alive(holder: dict[str, Any]) -> bool:
     if time.time() - float(holder["heartbeat"]) > STALE_SECONDS:
         return False

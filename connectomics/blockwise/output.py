@@ -83,40 +83,58 @@ def open_run(
         Another live run is writing it.
     """
     root = Path(path)
-    folder = root / "ledger" / command
-    plain = dict(identity) | {"fingerprint": fingerprint(identity)}
+    ledger = Ledger(root / "ledger" / command)
     _check_place(root)
-    fresh = not root.exists()
+    existed, fresh, began = root.exists(), _is_empty(root), False
+    if create is not None and not fresh:
+        _check_root(root, command, overwrite)
     if not overwrite:
-        _check_products(root, Ledger(folder), identity, products)
-    if create is not None and overwrite and root.exists():
+        _check_products(root, ledger, identity, products)
+    elif create is not None and existed:
         with Lock(root / "ledger" / "lock.json"):
-            shutil.rmtree(root)
+            _remove(*(child for child in root.iterdir() if child.name != "ledger"))
+        shutil.rmtree(root)
     if create is None:
         create_group(root)
-    elif not root.exists():
+    elif _is_empty(root):
         create()
     try:
         with Lock(root / "ledger" / "lock.json"):
             if overwrite and create is None:
-                for name in (*products, f"ledger/{command}"):
-                    shutil.rmtree(root / name, ignore_errors=True)
-            ledger = Ledger(folder)
-            if ledger.noted("run") is None:
-                ledger.note("run", plain)
+                _remove(*(root / name for name in products), ledger.folder)
+            began = ledger.noted("run") is None
+            if began:
+                ledger.note("run", dict(identity) | {"fingerprint": fingerprint(identity)})
             yield Run(root, ledger, identity)
     except BusyError:
         raise
     except InputError:
-        if fresh:  # nothing of use was written: leave the place as it was found
-            shutil.rmtree(root, ignore_errors=True)
+        if began and ledger.empty:  # nothing of use was written: leave the place as it was found
+            _remove(*([root] if fresh else [*(root / name for name in products), ledger.folder]))
+            if existed:
+                root.mkdir(exist_ok=True)
         raise
 
 
+def _is_empty(root: Path) -> bool:
+    return not root.exists() or (root.is_dir() and not any(root.iterdir()))
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _check_place(root: Path) -> None:
+    parent = next(path for path in root.absolute().parents if path.exists())
+    if not parent.is_dir():
+        raise OutputExistsError(f"{root}: cannot be made, {parent} is a file. Choose another output.")
     if root.exists() and not root.is_dir():
         raise OutputExistsError(f"{root}: is a file, not an OME-Zarr group. Choose another output.")
-    if root.is_dir() and any(root.iterdir()) and not _is_group(root):
+    if not _is_empty(root) and not _is_group(root):
         raise OutputExistsError(
             f"{root}: is a folder that holds something else than an OME-Zarr group. Choose another output."
         )
@@ -124,6 +142,18 @@ def _check_place(root: Path) -> None:
 
 def _is_group(root: Path) -> bool:
     return any((root / mark).exists() for mark in GROUP_MARKS) or (root / "ledger").is_dir()
+
+
+def _check_root(root: Path, command: str, overwrite: bool) -> None:
+    """An output that is itself the product may be resumed, and replaced where nothing else is in it."""
+    writers = {path.name for path in (root / "ledger").glob("*/")}
+    if command not in writers:
+        raise OutputExistsError(f"{root}: exists already, not made by this command. Choose another output.")
+    if overwrite and writers != {command}:
+        others = ", ".join(sorted(writers - {command}))
+        raise OutputExistsError(
+            f"{root}: also holds what {others} wrote, which --overwrite would remove. Choose another output."
+        )
 
 
 def _check_products(root: Path, ledger: Ledger, identity: Mapping[str, Any], products: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from connectomics.blockwise.ledger import Ledger
+from connectomics.blockwise.lock import is_held
 from connectomics.errors import InputError
 
 
@@ -25,7 +26,7 @@ def read_status(out: str | Path) -> dict[str, Any]:
         report[command.name] = "complete" if ledger.noted("complete") else "not complete"
         for step in sorted(path.name for path in command.iterdir() if path.is_dir()):
             report[f"{command.name} / {step}"] = _step(ledger, step)
-    report["live"] = (folder / "lock.json").exists()
+    report["live"] = is_held(folder / "lock.json")
     return report
 
 

@@ -1,0 +1,110 @@
+"""One live run per output: a live lock refuses, that of a run that is gone is taken over."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from connectomics.blockwise import lock as lock_module
+from connectomics.blockwise.files import read_json, write_json
+from connectomics.blockwise.lock import HEARTBEAT_SECONDS, STALE_SECONDS, Lock, is_held
+from connectomics.errors import BusyError
+
+
+def holder(**changes):
+    now = time.time()
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "start": now,
+        "heartbeat": now,
+    } | changes
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "ledger" / "lock.json"
+
+
+@pytest.fixture(scope="module")
+def dead_pid():
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_the_lock_is_there_while_held_and_gone_afterwards(path):
+    with Lock(path):
+        assert is_held(path)
+        assert read_json(path)["pid"] == os.getpid()
+    assert not path.exists() and not is_held(path)
+
+
+def test_an_error_gives_the_lock_back(path):
+    with pytest.raises(ValueError, match="inside"), Lock(path):
+        raise ValueError("inside")
+    assert not path.exists()
+
+
+def test_a_live_run_refuses_another_and_keeps_its_lock(path):
+    with Lock(path):
+        before = path.read_bytes()
+        with pytest.raises(BusyError, match=f"pid {os.getpid()} on {socket.gethostname()}"), Lock(path):
+            pass
+        assert path.read_bytes() == before
+    with Lock(path):
+        pass
+
+
+def test_a_run_on_another_machine_refuses_while_its_heart_beats(path):
+    write_json(path, holder(host="elsewhere", pid=1))
+    with pytest.raises(BusyError, match="elsewhere"), Lock(path):
+        pass
+    assert read_json(path)["host"] == "elsewhere"
+
+
+def test_a_run_that_ended_without_a_word_is_taken_over(path, dead_pid, caplog):
+    write_json(path, holder(pid=dead_pid))
+    assert not is_held(path)
+    with Lock(path):
+        assert read_json(path)["pid"] == os.getpid()
+    assert "taking over" in caplog.text
+
+
+@pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
+def test_a_heart_that_stopped_is_taken_over(path, host):
+    write_json(path, holder(host=host, heartbeat=time.time() - STALE_SECONDS - 1))
+    assert not is_held(path)
+    with Lock(path):
+        assert is_held(path)
+
+
+def test_a_recycled_pid_is_not_the_run(path):
+    write_json(path, holder(start=time.time() - 10**9))
+    with Lock(path):
+        assert read_json(path)["start"] > time.time() - 100
+
+
+def test_an_empty_lock_is_a_run_that_starts_or_one_that_died_starting(path):
+    path.parent.mkdir()
+    path.touch()
+    with pytest.raises(BusyError, match="just starting"), Lock(path):
+        pass
+    past = time.time() - HEARTBEAT_SECONDS - 1
+    os.utime(path, (past, past))
+    with Lock(path):
+        assert is_held(path)
+
+
+def test_the_heart_beats(path, monkeypatch):
+    monkeypatch.setattr(lock_module, "HEARTBEAT_SECONDS", 0.01)
+    with Lock(path):
+        first = read_json(path)["heartbeat"]
+        deadline = time.monotonic() + 10
+        while read_json(path)["heartbeat"] == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
