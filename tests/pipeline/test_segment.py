@@ -15,7 +15,7 @@ import zarr
 from connectomics.cli.main import run
 from connectomics.io.opening import open_volume
 from connectomics.io.tables import read_table
-from tests.pipeline.conftest import VOXEL_SIZE
+from tests.conftest import VOXEL_SIZE
 
 SETTINGS = ["--boundary-threshold", "0.5", "--max-distance", "8", "--grow", "2", "--min-object", "5"]
 

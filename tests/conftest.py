@@ -3,13 +3,8 @@
 import h5py
 import numpy as np
 import pytest
-import torch
-from scipy import ndimage
 
 from connectomics.affinities import NEAREST
-from connectomics.networks.build import build_network
-from connectomics.networks.checkpoint import save_model
-from connectomics.networks.contract import Contract, Head, NetworkSettings, Normalisation
 
 VOXEL_SIZE = (20.0, 10.0, 10.0)
 
@@ -17,6 +12,8 @@ VOXEL_SIZE = (20.0, 10.0, 10.0)
 @pytest.fixture(scope="session")
 def cells():
     """(64, 96, 80) uint8: bright blobs with dark borders, a stand-in for neurites."""
+    from scipy import ndimage
+
     generator = np.random.default_rng(0)
     seeds = np.zeros((64, 96, 80), bool)
     seeds[tuple(generator.integers(0, n, 60) for n in seeds.shape)] = True
@@ -42,6 +39,12 @@ def volume(cells, tmp_path_factory):
 @pytest.fixture(scope="session")
 def model(tmp_path_factory, cells):
     """A tiny BasicUNet fitted for a second to call bright voxels connected."""
+    import torch
+
+    from connectomics.networks.build import build_network
+    from connectomics.networks.checkpoint import save_model
+    from connectomics.networks.contract import Contract, Head, NetworkSettings, Normalisation
+
     torch.manual_seed(0)
     settings = NetworkSettings(name="BasicUNet", parameters={"features": [4, 4, 8, 8, 8, 4]})
     contract = Contract(
@@ -63,6 +66,8 @@ def model(tmp_path_factory, cells):
 
 def fit_to_brightness(network, cells):
     """Forty steps towards affinity = brightness."""
+    import torch
+
     image = torch.from_numpy(cells[:48, :96, :80].astype(np.float32))[None, None]
     target = (image > 110).float().expand(1, 3, -1, -1, -1)
     optimiser = torch.optim.Adam(network.parameters(), 0.02)
