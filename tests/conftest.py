@@ -39,6 +39,13 @@ def volume(cells, tmp_path_factory):
 @pytest.fixture(scope="session")
 def model(tmp_path_factory, cells):
     """A tiny BasicUNet fitted for a second to call bright voxels connected."""
+    return save_toy(
+        tmp_path_factory.mktemp("models") / "toy", lambda network: fit_to_brightness(network, cells)
+    )
+
+
+def save_toy(folder, fit=lambda network: None):
+    """Save a tiny BasicUNet that predicts the nearest affinities, once `fit` has changed its weights."""
     import torch
 
     from connectomics.networks.build import build_network
@@ -46,10 +53,9 @@ def model(tmp_path_factory, cells):
     from connectomics.networks.contract import Contract, Head, NetworkSettings, Normalisation
 
     torch.manual_seed(0)
-    settings = NetworkSettings(name="BasicUNet", parameters={"features": [4, 4, 8, 8, 8, 4]})
     contract = Contract(
         name="toy",
-        network=settings,
+        network=NetworkSettings(name="BasicUNet", parameters={"features": [4, 4, 8, 8, 8, 4]}),
         heads=(Head(kind="affinities", offsets=NEAREST),),
         voxel_size=VOXEL_SIZE,
         modality="em",
@@ -57,11 +63,9 @@ def model(tmp_path_factory, cells):
         margin=(8, 8, 8),
         divisor=(16, 16, 16),
     )
-    folder = tmp_path_factory.mktemp("models") / "toy"
-    network = build_network(settings, 1, 3)
-    fit_to_brightness(network, cells)
-    save_model(folder, network, contract)
-    return folder
+    network = build_network(contract.network, 1, 3)
+    fit(network)
+    return save_model(folder, network, contract)
 
 
 def fit_to_brightness(network, cells):

@@ -33,6 +33,8 @@ def evaluate_segmentation(
     progress
         Told of the blocks compared.
     """
+    if worst < 0:
+        raise InputError(f"--worst: must not be negative, got {worst}.")
     found = open_volume(segmentation, region.voxel_size)
     true = _open_truth(truth, region)
     chosen = open_volume(mask, region.voxel_size) if mask is not None else None

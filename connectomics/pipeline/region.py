@@ -55,10 +55,9 @@ def select_region(volume: Volume, settings: RegionSettings) -> Region:
     whole = volume.roi
     if settings.roi_offset is None and settings.roi_size is None:
         return Region(volume, volume.slices(whole))
-    offset = settings.roi_offset or whole.offset
+    offset = triple(settings.roi_offset or whole.offset, "--roi-offset")
     size = settings.roi_size or Roi.from_corners(offset, whole.end).size
-    roi = Roi(triple(offset, "--roi-offset"), triple(size, "--roi-size"))
-    roi = roi.snap(volume.voxel_size, volume.offset)
+    roi = Roi(offset, triple(size, "--roi-size")).snap(volume.voxel_size, volume.offset)
     if roi.empty or not whole.contains(roi):
         raise GeometryError(
             f"{volume.name}: the region from {roi.offset} to {roi.end} nm (z y x) does not lie inside the "

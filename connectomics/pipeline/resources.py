@@ -5,9 +5,9 @@ import math
 import os
 from collections.abc import Sequence
 
-from connectomics.errors import InputError
+from connectomics.blockwise.grid import chunk_for_block
 from connectomics.pipeline.settings import RunSettings
-from connectomics.roi import IntTriple
+from connectomics.roi import IntTriple, int_triple
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +22,7 @@ BLOCK_EDGES = (256, 192, 128, 96, 64)
 
 def thread_count(settings: RunSettings) -> int:
     """Threads for block-wise work: ``--workers``, else one per core this process may use."""
-    if settings.workers is None:
-        return len(os.sched_getaffinity(0))
-    if settings.workers < 1:
-        raise InputError(f"--workers: must be at least 1, got {settings.workers}.")
-    return settings.workers
+    return settings.workers or len(os.sched_getaffinity(0))
 
 
 def pyramid_levels(shape: Sequence[int]) -> int:
@@ -51,8 +47,14 @@ def block_for_memory(
         Voxels that a block reads beyond each face.
     bytes_per_voxel
         Peak bytes per voxel read while a block is worked on.
+
+    Raises
+    ------
+    InputError
+        ``--block`` is not made of whole chunks.
     """
     if settings.block is not None:
+        chunk_for_block(settings.block, int_triple(shape))
         return settings.block
     budget = (memory - BASE_BYTES) / thread_count(settings)
     for edge in BLOCK_EDGES:

@@ -1,6 +1,12 @@
 """Settings that mean the same in every command that works on a volume."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from connectomics.settings import Settings
+
+Positive = Annotated[int, Field(gt=0)]
 
 
 class RegionSettings(Settings):
@@ -17,9 +23,9 @@ class RegionSettings(Settings):
 class RunSettings(Settings):
     """How a run shares out its work; none of these changes the result."""
 
-    workers: int | None = None
+    workers: Positive | None = None
     """Threads for the work after the network. Default: one per core."""
-    block: tuple[int, int, int] | None = None
+    block: tuple[Positive, Positive, Positive] | None = None
     """Write block, voxels (z y x), whole chunks. Default: sized to --memory."""
     overwrite: bool = False
     """Replace what an earlier run of this command wrote to the output."""
