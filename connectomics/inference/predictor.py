@@ -124,7 +124,7 @@ class Predictor:
         """
         lattice = self.lattice(shape)
         logger.info(
-            "tiles: cores of %s voxels, context %d, at most %.1f Mvoxel a call",
+            "tiles: cores of %s voxels, context %s, at most %.1f Mvoxel a call",
             lattice.core,
             lattice.margin,
             lattice.largest / 1e6,

@@ -40,6 +40,7 @@ def make_fragments(stage: Stage) -> None:
             sizes=found.sizes,
             link_labels=found.link_labels,
             link_voxels=found.link_voxels,
+            votes=np.array(found.votes),
         )
 
     stage.run_blocks("fragments", work)

@@ -19,7 +19,7 @@ from connectomics.phantom.phantom import Phantom
 from connectomics.phantom.settings import PhantomSettings
 from connectomics.pipeline.resources import pyramid_levels, thread_count
 from connectomics.pipeline.settings import RunSettings
-from connectomics.roi import IntTriple, Roi, int_triple, triple
+from connectomics.roi import Roi, int_triple, triple
 
 DEFAULT_BLOCK = 128
 
@@ -48,7 +48,7 @@ def write_phantom(
         raise InputError(f"--shape: must be positive, got {size}.")
     block = run_settings.block or (DEFAULT_BLOCK,) * 3
     chunk_for_block(block, size)
-    identity = {"command": "phantom", "shape": size, "products": sorted(products)}
+    identity: dict[str, Any] = {"command": "phantom", "shape": size, "products": sorted(products)}
     identity["settings"] = settings.model_dump(mode="json")
     skeletons = Path(out).with_suffix(".skeletons")
     _check_skeletons(Path(out), skeletons, "labels/truth" in products, run_settings.overwrite)
@@ -98,13 +98,9 @@ def _write_array(
         volume.write_box(block.box, render(block.box))
 
     run_blocks(name, grid, write, run.ledger, workers=workers, progress=progress)
-    levels = pyramid_levels(_cubic(grid.shape))
+    levels = pyramid_levels(grid.shape)
     if levels > 1:
         build_pyramid(run.path, name, levels)
-
-
-def _cubic(shape: Sequence[int]) -> IntTriple:
-    return int_triple(shape)
 
 
 def _check_skeletons(out: Path, folder: Path, wanted: bool, overwrite: bool) -> None:

@@ -75,6 +75,13 @@ class Nodes:
         self.bases = np.concatenate(([0], np.cumsum(self.counts)))
         self.keys = np.concatenate([table["keys"] for table in tables]).astype(np.uint64)
         self.sizes = np.concatenate([table["sizes"] for table in tables]).astype(np.int64)
+        self.votes = any(bool(table["votes"]) for table in tables)
+
+    def by_block(self) -> list[tuple[int, NDArray[np.uint64], NDArray[np.int64]]]:
+        """Number, keys and sizes of the local fragments of each block."""
+        ends = self.bases[1:-1]
+        pieces = zip(self.counts, np.split(self.keys, ends), np.split(self.sizes, ends), strict=True)
+        return [(int(count), keys, sizes) for count, keys, sizes in pieces]
 
     @property
     def total(self) -> int:

@@ -101,26 +101,45 @@ def test_interrupted_and_run_again_equals_uninterrupted(clean, volume, model, tm
     assert_same(clean, out)
 
 
-def test_a_broken_chunk_fails_its_blocks_alone_and_a_rerun_mends_it(cells, model, tmp_path, capsys):
+def test_a_corrupt_chunk_is_bad_input_and_nothing_is_written(cells, model, tmp_path, capsys):
     source = tmp_path / "cells.zarr"
     array = zarr.create_array(store=str(source), shape=cells.shape, chunks=(32, 32, 32), dtype="uint8")
     array[...] = cells
     chunk = source / "c/0/0/0"
-    good = chunk.read_bytes()
-    chunk.write_bytes(good[: len(good) // 2])
-    out = tmp_path / "out.zarr"
+    chunk.write_bytes(chunk.read_bytes()[:-100])
     size = [str(v) for v in VOXEL_SIZE]
-    more = ["--block", "32", "32", "32", "--tile", "32", "--margin", "0", "--voxel-size", *size]
-    assert run(command(source, out, model, *more)) == 1
+    assert run(command(source, tmp_path / "out.zarr", model, "--voxel-size", *size)) == 2
+    assert "corrupt" in capsys.readouterr().err
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_a_failing_block_is_named_and_a_rerun_does_only_it(
+    clean, volume, model, tmp_path, capsys, monkeypatch
+):
+    from connectomics.pipeline import fragment_stage
+
+    honest = fragment_stage.block_fragments
+
+    def fail_once(affinities, offsets, box, corner, shape, settings):
+        if corner == (0, 0, 0) and box[2].start == 0 and box[0].stop == 32 and box[1].start == 0:
+            raise MemoryError("out of luck")
+        return honest(affinities, offsets, box, corner, shape, settings)
+
+    out = tmp_path / "out.zarr"
+    arguments = command(volume, out, model, "--block", "32", "32", "32")
+    monkeypatch.setattr(fragment_stage, "block_fragments", fail_once)
+    assert run(arguments) == 1
     error = capsys.readouterr().err
-    assert "block 0 " in error and "Traceback" not in error
-    done = {r["block"] for r in records_of(out, "affinities") if r["status"] == "done"}
-    assert 0 not in done and len(done) > 10
-    chunk.write_bytes(good)
-    assert run(command(source, out, model, *more)) == 0
-    whole = tmp_path / "whole.zarr"
-    assert run(command(source, whole, model, *more)) == 0
-    assert_same(whole, out)
+    assert "1 of 18 blocks failed" in error and "MemoryError: out of luck" in error
+    assert "Traceback" not in error
+    states = {r["block"]: r["status"] for r in records_of(out, "fragments")}
+    assert sorted(states.values()) == ["done"] * 17 + ["failed"]
+    done = [p for p in (out / "ledger/segment/fragments").glob("*/*.json") if '"done"' in p.read_text()]
+    before = {path: path.stat().st_mtime_ns for path in done}
+    monkeypatch.undo()
+    assert run(arguments) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in done}
+    assert_same(clean, out)
 
 
 def records_of(out, step):
