@@ -28,7 +28,7 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 TOP_LEVEL = {"pyproject.toml", "README.md", "LICENSE", "connectomics", "plugins", "scripts", "tests", "data"}
 
 GUI = re.compile(r"^\s*(?:import|from)\s+(?:napari|qtpy|PySide\d|PyQt\d|vispy|magicgui)\b", re.MULTILINE)
-REGISTRY = re.compile(r"pypi\.org|pythonhosted\.org|anaconda\.org|npmjs\.|--(?:extra-)?index-url|/simple/")
+REGISTRY = re.compile(r"pypi\.org|pythonhosted\.org|anaconda\.org|npmjs\.|--(?:extra-)?index-url|/simple[/]")
 MACHINE_PATH = re.compile(r"(?<![\w./])(?<!:-)/(?:work|root|home|tmp|mnt|Users)(?![\w-])")
 
 
@@ -209,5 +209,5 @@ def test_no_file_holds_a_path_of_a_machine() -> None:
     assert lines_that_match(MACHINE_PATH) == []
     for path in ("work/main", "home/me/data", "tmp", "root/x"):
         assert MACHINE_PATH.search(f'open("/{path}")'), "test invalid"
-    for text in ("a/home/b", "${TMPDIR:-" + "/tmp}", "/homework", "https://x.org/work/1"):
+    for text in ("a/home/b", "${TMPDIR:-/" + "tmp}", "/homework", "https://x.org/work/1"):
         assert not MACHINE_PATH.search(text), text
