@@ -38,6 +38,8 @@ def convert_volume(
         Output, shape, type, levels.
     """
     volume = open_volume(location, voxel_size)
+    if Path(volume.name).resolve().is_relative_to(Path(out).resolve()):
+        raise InputError(f"{out}: is the input, or holds it. Choose another output.")
     block = _block(settings, run_settings)
     identity = {"command": "convert", "settings": settings.model_dump(), "input": describe_input(volume)}
     overwrite = run_settings.overwrite

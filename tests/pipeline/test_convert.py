@@ -75,3 +75,13 @@ def test_settings_are_checked():
     for wrong in ({"chunk": 0}, {"levels": 0}, {"zarr_format": 4}, {"chunks": 64}):
         with pytest.raises(SettingsError):
             ConvertSettings.parse(wrong)
+
+
+@pytest.mark.parametrize("inner", ["", "/0"])
+def test_the_input_is_never_replaced_by_its_own_copy(source, tmp_path, capsys, inner):
+    out = tmp_path / "a.zarr"
+    assert run(["convert", f"{source}/raw", str(out)]) == 0
+    for more in ([], ["--overwrite"]):
+        assert run(["convert", f"{out}{inner}", str(out), "--voxel-size", "1", "1", "1", *more]) == 2
+        assert "is the input, or holds it" in capsys.readouterr().err
+    np.testing.assert_array_equal(open_volume(out).read(), DATA)
