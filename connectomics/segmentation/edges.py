@@ -89,7 +89,7 @@ def block_edges(
 
 
 @njit(cache=True, nogil=True)
-def _measure(nodes, affinities, offsets, low, high, with_histogram):
+def _measure(nodes, affinities, offsets, low, high, with_histogram):  # type: ignore[no-untyped-def]
     table = np.full(1 << 12, -1, np.int64)  # open addressing: slot -> edge
     pairs = np.empty((1 << 10, 2), np.int64)
     sums = np.zeros((1 << 10, 3), np.int64)
@@ -116,7 +116,7 @@ def _measure(nodes, affinities, offsets, low, high, with_histogram):
                                     histogram = _grown(histogram)
                             if 2 * edges >= len(table):
                                 table = _rehash(pairs, edges, 2 * len(table))
-                            edge = edges
+                            edge = edges  # type: ignore[assignment]
                             pairs[edge, 0], pairs[edge, 1] = a, b
                             _insert(table, pairs, edge)
                             edges += 1
@@ -131,13 +131,13 @@ def _measure(nodes, affinities, offsets, low, high, with_histogram):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _slot(a, b, size):
+def _slot(a, b, size):  # type: ignore[no-untyped-def]
     mixed = np.uint64(a) * np.uint64(0x9E3779B97F4A7C15) ^ (np.uint64(b) * np.uint64(0xC2B2AE3D27D4EB4F))
     return np.int64((mixed >> np.uint64(20)) & np.uint64(size - 1))
 
 
 @njit(cache=True, nogil=True)
-def _find(table, pairs, a, b):
+def _find(table, pairs, a, b):  # type: ignore[no-untyped-def]
     slot = _slot(a, b, len(table))
     while table[slot] >= 0:
         edge = table[slot]
@@ -148,7 +148,7 @@ def _find(table, pairs, a, b):
 
 
 @njit(cache=True, nogil=True)
-def _insert(table, pairs, edge):
+def _insert(table, pairs, edge):  # type: ignore[no-untyped-def]
     slot = _slot(pairs[edge, 0], pairs[edge, 1], len(table))
     while table[slot] >= 0:
         slot = (slot + 1) & (len(table) - 1)
@@ -156,7 +156,7 @@ def _insert(table, pairs, edge):
 
 
 @njit(cache=True, nogil=True)
-def _rehash(pairs, edges, size):
+def _rehash(pairs, edges, size):  # type: ignore[no-untyped-def]
     table = np.full(size, -1, np.int64)
     for edge in range(edges):
         _insert(table, pairs, edge)
@@ -164,7 +164,7 @@ def _rehash(pairs, edges, size):
 
 
 @njit(cache=True, nogil=True)
-def _grown(array):
+def _grown(array):  # type: ignore[no-untyped-def]
     larger = np.zeros((2 * array.shape[0], array.shape[1]), array.dtype)
     larger[: array.shape[0]] = array
     return larger

@@ -8,7 +8,7 @@ EMPTY = -1
 
 
 @njit(cache=True, nogil=True)
-def merge_greedily(edges, count, total, histogram, nodes, threshold):
+def merge_greedily(edges, count, total, histogram, nodes, threshold):  # type: ignore[no-untyped-def]
     """Merge the two ends of the strongest edge until none is above `threshold`.
 
     Parameters
@@ -56,28 +56,37 @@ def merge_greedily(edges, count, total, histogram, nodes, threshold):
         merges += 1
         _take(table, edges, edge)
         edges[edge, 0] = GONE
-        half = first[lose]
-        while half != EMPTY:
-            after, moved, side = following[half], half // 2, half % 2
-            if edges[moved, 0] != GONE:
-                _take(table, edges, moved)
-                edges[moved, side] = keep
-                other = _get(table, edges, moved)
-                if other == EMPTY:
-                    _put(table, edges, moved)
-                    _append(first, last, following, degree, keep, half)
-                else:
-                    _add(count, total, histogram, other, moved)
-                    edges[moved, 0] = GONE
-                    affinity = _affinity(count, total, histogram, other)
-                    if affinity > threshold:
-                        heap_key, heap_edge, size = _push(heap_key, heap_edge, size, affinity, other)
-            half = after
+        graph = (edges, count, total, histogram, table, first, last, following, degree)
+        heap_key, heap_edge, size = _rewire(graph, keep, lose, threshold, heap_key, heap_edge, size)
     return pairs[:merges].copy(), strengths[:merges].copy()
 
 
 @njit(cache=True, nogil=True)
-def _affinity(count, total, histogram, edge):
+def _rewire(graph, keep, lose, threshold, heap_key, heap_edge, size):  # type: ignore[no-untyped-def]
+    """Give the edges of `lose` to `keep`; those that `keep` had already add up."""
+    edges, count, total, histogram, table, first, last, following, degree = graph
+    half = first[lose]
+    while half != EMPTY:
+        after, moved, side = following[half], half // 2, half % 2
+        if edges[moved, 0] != GONE:
+            _take(table, edges, moved)
+            edges[moved, side] = keep
+            other = _get(table, edges, moved)
+            if other == EMPTY:
+                _put(table, edges, moved)
+                _append(first, last, following, degree, keep, half)
+            else:
+                _add(count, total, histogram, other, moved)
+                edges[moved, 0] = GONE
+                affinity = _affinity(count, total, histogram, other)
+                if affinity > threshold:
+                    heap_key, heap_edge, size = _push(heap_key, heap_edge, size, affinity, other)
+        half = after
+    return heap_key, heap_edge, size
+
+
+@njit(cache=True, nogil=True)
+def _affinity(count, total, histogram, edge):  # type: ignore[no-untyped-def]
     if histogram.shape[0] == 0:
         return total[edge] / count[edge]
     half, seen = (count[edge] + 1) // 2, 0
@@ -89,7 +98,7 @@ def _affinity(count, total, histogram, edge):
 
 
 @njit(cache=True, nogil=True)
-def _add(count, total, histogram, edge, other):
+def _add(count, total, histogram, edge, other):  # type: ignore[no-untyped-def]
     count[edge] += count[other]
     total[edge] += total[other]
     if histogram.shape[0]:
@@ -97,7 +106,7 @@ def _add(count, total, histogram, edge, other):
 
 
 @njit(cache=True, nogil=True)
-def _append(first, last, following, degree, node, half):
+def _append(first, last, following, degree, node, half):  # type: ignore[no-untyped-def]
     following[half] = EMPTY
     if first[node] == EMPTY:
         first[node] = half
@@ -108,12 +117,12 @@ def _append(first, last, following, degree, node, half):
 
 
 @njit(cache=True, nogil=True)
-def _before(key_a, edge_a, key_b, edge_b):
+def _before(key_a, edge_a, key_b, edge_b):  # type: ignore[no-untyped-def]
     return key_a > key_b or (key_a == key_b and edge_a < edge_b)
 
 
 @njit(cache=True, nogil=True)
-def _push(keys, heap, size, key, edge):
+def _push(keys, heap, size, key, edge):  # type: ignore[no-untyped-def]
     if size == len(keys):
         keys = np.concatenate((keys, np.empty_like(keys)))
         heap = np.concatenate((heap, np.empty_like(heap)))
@@ -129,7 +138,7 @@ def _push(keys, heap, size, key, edge):
 
 
 @njit(cache=True, nogil=True)
-def _pop(keys, heap, size):
+def _pop(keys, heap, size):  # type: ignore[no-untyped-def]
     top_key, top_edge = keys[0], heap[0]
     size -= 1
     key, edge = keys[size], heap[size]
@@ -149,7 +158,7 @@ def _pop(keys, heap, size):
 
 
 @njit(cache=True, nogil=True)
-def _table_size(edges):
+def _table_size(edges):  # type: ignore[no-untyped-def]
     size = 16
     while size < 4 * edges:
         size *= 2
@@ -157,7 +166,7 @@ def _table_size(edges):
 
 
 @njit(cache=True, nogil=True)
-def _slot(edges, edge, size):
+def _slot(edges, edge, size):  # type: ignore[no-untyped-def]
     a, b = edges[edge, 0], edges[edge, 1]
     low, high = np.uint64(min(a, b)), np.uint64(max(a, b))
     mixed = low * np.uint64(0x9E3779B97F4A7C15) ^ (high * np.uint64(0xC2B2AE3D27D4EB4F))
@@ -165,13 +174,13 @@ def _slot(edges, edge, size):
 
 
 @njit(cache=True, nogil=True)
-def _same(edges, a, b):
+def _same(edges, a, b):  # type: ignore[no-untyped-def]
     straight = edges[a, 0] == edges[b, 0] and edges[a, 1] == edges[b, 1]
     return straight or (edges[a, 0] == edges[b, 1] and edges[a, 1] == edges[b, 0])
 
 
 @njit(cache=True, nogil=True)
-def _get(table, edges, edge):
+def _get(table, edges, edge):  # type: ignore[no-untyped-def]
     """The edge in the table that joins the same nodes, or EMPTY."""
     slot = _slot(edges, edge, len(table))
     while table[slot] != EMPTY:
@@ -182,7 +191,7 @@ def _get(table, edges, edge):
 
 
 @njit(cache=True, nogil=True)
-def _put(table, edges, edge):
+def _put(table, edges, edge):  # type: ignore[no-untyped-def]
     slot = _slot(edges, edge, len(table))
     while table[slot] >= 0:
         slot = (slot + 1) & (len(table) - 1)
@@ -190,7 +199,7 @@ def _put(table, edges, edge):
 
 
 @njit(cache=True, nogil=True)
-def _take(table, edges, edge):
+def _take(table, edges, edge):  # type: ignore[no-untyped-def]
     slot = _slot(edges, edge, len(table))
     while table[slot] != edge:
         slot = (slot + 1) & (len(table) - 1)

@@ -1,4 +1,4 @@
-"""How likely a voxel's affinities, or the decision on an edge, are wrong, as far as the network itself says."""
+"""How likely a voxel's affinities or the decision on an edge are wrong, as far as the network itself says."""
 
 import numpy as np
 from numpy.typing import NDArray

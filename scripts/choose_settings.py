@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Choose a model's segmentation settings on validation data, and write them into its contract.
+
+    scripts/choose_settings.py data/models/fib25-em --raw ../shared/data/fib25/fib25_train2.h5/raw \
+        --truth ../shared/data/fib25/fib25_train2.h5/labels \
+        --mask ../shared/data/fib25/fib25_train2.h5/ffn_segmentation \
+        --voxel-size 10 10 10 --context 0 140 --scored 120 140
+
+Only voxels of --context (z) are read and only those of --scored count. The network runs once; every
+combination of the settings below is tried, all thresholds from one merge tree.
+"""
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+
+from connectomics.evaluation.volumes import VoiTable
+from connectomics.inference.predictor import predictor_for
+from connectomics.inference.settings import InferenceSettings
+from connectomics.io.opening import open_volume
+from connectomics.networks.contract import write_contract
+from connectomics.networks.models import CONTRACT_FILE, find_model
+from connectomics.segmentation.agglomeration import agglomerate
+from connectomics.segmentation.cleanup import drop_small
+from connectomics.segmentation.relabel import relabel
+from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.segmentation.whole import fragment_graph
+
+GRID = {
+    "boundary_threshold": [0.3, 0.5, 0.7],
+    "max_distance": [8],
+    "smoothing": [1, 2],
+    "jump": [0.5, 1.0],
+    "grow": [20],
+    "linkage": ["mean", "median"],
+    "long_range": [False, True],
+}
+THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
+
+
+def main() -> None:
+    options = parse()
+    grid = {**GRID, **json.loads(options.grid)}
+    cases = [load(options, *pair) for pair in zip(options.raw, options.truth, strict=True)]
+    rows = []
+    for values in itertools.product(*grid.values()):
+        chosen = dict(zip(grid, values, strict=True))
+        rows += try_settings(chosen, cases)
+    rows.sort(key=lambda row: row["voi_sum"])
+    for row in rows[: options.show]:
+        print(json.dumps(row))
+    if options.write:
+        best = {k: v for k, v in rows[0].items() if k in SegmentationSettings.model_fields}
+        model = find_model(options.model)
+        scores = {f"validation_{k}": round(rows[0][k], 4) for k in ("voi_split", "voi_merge", "voi_sum")}
+        contract = model.contract.model_copy(
+            update={"segmentation": best, "scores": {**model.contract.scores, **scores}}
+        )
+        write_contract(model.weights.with_name(CONTRACT_FILE), contract)
+
+
+def try_settings(chosen: dict, cases: list) -> list[dict]:
+    base = SegmentationSettings.parse(chosen)
+    found = [fragment_graph(affinities, offsets, base) for affinities, offsets, _, _ in cases]
+    trees = [agglomerate(g, int(f.max()), base.linkage, float(THRESHOLDS[0])) for f, g in found]
+    rows = []
+    for threshold in THRESHOLDS:
+        table = VoiTable()
+        for (fragments, _), tree, (_, _, truth, scored) in zip(found, trees, cases, strict=True):
+            sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=tree.fragments + 1)
+            lut = drop_small(tree.lut(float(threshold)), sizes, base.min_object)
+            table.add(relabel(fragments[scored], lut), truth)
+        scores = table.scores()
+        rows.append(
+            chosen
+            | {"threshold": float(threshold)}
+            | {k: round(float(scores[k]), 4) for k in ("voi_split", "voi_merge", "voi_sum")}
+            | {"fragments": sum(int(f.max()) for f, _ in found)}
+        )
+    return rows
+
+
+def load(options: argparse.Namespace, raw_path: str, truth_path: str) -> tuple:
+    """Affinities of the context, their offsets, masked truth of the scored part, and where that lies."""
+    raw, truth = open_volume(raw_path, options.voxel_size), open_volume(truth_path, options.voxel_size)
+    low, high = options.context or (0, raw.shape[0])
+    first, last = options.scored or (low, high)
+    y, x = slice(0, raw.shape[1]), slice(0, raw.shape[2])
+    size, offset = raw.voxel_size, raw.offset
+    from connectomics.roi import Roi
+
+    corner = (offset[0] + low * size[0], *offset[1:])
+    extent = ((high - low) * size[0], raw.shape[1] * size[1], raw.shape[2] * size[2])
+    part = raw.crop(Roi(corner, extent))
+    model = find_model(options.model)
+    predictor = predictor_for(model, InferenceSettings(), part.read_box, part.shape)
+    affinities = predictor.predict_box(part.read_box, part.shape, (slice(0, high - low), y, x))
+    labels = truth.read_box((slice(first, last), y, x)).astype(np.uint64)
+    if options.mask:
+        mask = open_volume(options.mask, options.voxel_size).read_box((slice(first, last), y, x))
+        labels[mask == 0] = 0
+    return affinities, model.contract.offsets, labels, slice(first - low, last - low)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--raw", nargs="+", required=True)
+    parser.add_argument("--truth", nargs="+", required=True)
+    parser.add_argument("--mask")
+    parser.add_argument("--voxel-size", nargs=3, type=float)
+    parser.add_argument("--context", nargs=2, type=int, help="z voxels that may be read")
+    parser.add_argument("--scored", nargs=2, type=int, help="z voxels that are scored")
+    parser.add_argument("--grid", default="{}", help="JSON that replaces entries of the grid")
+    parser.add_argument("--show", type=int, default=12)
+    parser.add_argument("--write", action="store_true", help="write the best into the contract")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
