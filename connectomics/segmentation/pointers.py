@@ -2,26 +2,73 @@
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 OUTSIDE = np.int32(-(2**31))
 """Height of background and of the rim around the array: never climbed to."""
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _best_neighbour(flat, voxel, steps):  # type: ignore[no-untyped-def]
-    """The highest voxel of the 3x3x3 box; equal heights go to the later voxel."""
-    best, height = voxel, flat[voxel]
-    for k in range(13):  # earlier voxels must be strictly higher
-        other = voxel - steps[k]
-        if flat[other] > height:
-            best, height = other, flat[other]
-    # in ascending order, so that the last of equals wins
-    for k in range(13):
-        other = voxel + steps[k]
-        if flat[other] >= height:
-            best, height = other, flat[other]
-    return best
+@njit(cache=True, nogil=True)
+def _keys(heights, first, keys):  # type: ignore[no-untyped-def]
+    """One number per voxel of a row that orders by height, then by linear index (from `first` on)."""
+    for x in range(keys.size):
+        keys[x] = (np.int64(heights[x]) << 32) + (first + x)
+
+
+@njit(cache=True, nogil=True)
+def _largest(before, here, after, result):  # type: ignore[no-untyped-def]
+    for x in range(result.size):
+        result[x] = max(before[x], max(here[x], after[x]))
+
+
+@njit(cache=True, nogil=True)
+def _best_of_plane(plane, first, row, rows, best):  # type: ignore[no-untyped-def]
+    """The largest key of every 3x3 box of a plane, whose voxels count from `first`, `row` to a row.
+
+    `rows` (y, x - 2) is room to work in; `best` (y - 2, x - 2) is the result.
+    """
+    keys = np.empty(plane.shape[1], np.int64)
+    for y in range(plane.shape[0]):
+        _keys(plane[y], first + y * row, keys)
+        _largest(keys[:-2], keys[1:-1], keys[2:], rows[y])
+    for y in range(best.shape[0]):
+        _largest(rows[y], rows[y + 1], rows[y + 2], best[y])
+
+
+@njit(cache=True, nogil=True)
+def best_neighbours(heights, low, high):  # type: ignore[no-untyped-def]
+    """Where each voxel points to: the highest of its 3x3x3 box; equal heights go to the later voxel.
+
+    Parameters
+    ----------
+    heights
+        (z, y, x) int32, fewer than 2**31 voxels.
+    low, high
+        (3,) int64: corners of the voxels to look at; the array goes on for a voxel around them.
+
+    Returns
+    -------
+    pointers
+        (n,) int32 linear voxels; a voxel not looked at points to itself.
+    """
+    pointers = np.arange(heights.size, dtype=np.int32)
+    if (high <= low).any():
+        return pointers
+    row, plane = heights.shape[2], heights.shape[1] * heights.shape[2]
+    best = np.empty((3, high[1] - low[1], high[2] - low[2]), np.int64)  # of three planes in turn
+    rows = np.empty((high[1] - low[1] + 2, high[2] - low[2]), np.int64)
+    line = np.empty(high[2] - low[2], np.int64)
+    for z in range(low[0] - 1, high[0] + 1):
+        part = heights[z, low[1] - 1 : high[1] + 1, low[2] - 1 : high[2] + 1]
+        first = z * plane + (low[1] - 1) * row + low[2] - 1
+        _best_of_plane(part, first, row, rows, best[z % 3])
+        if z <= low[0]:
+            continue
+        for y in range(best.shape[1]):
+            _largest(best[0, y], best[1, y], best[2, y], line)
+            start = (z - 1) * plane + (low[1] + y) * row + low[2]
+            for x in range(line.size):
+                pointers[start + x] = np.int32(line[x] & 0x7FFFFFFF)
+    return pointers
 
 
 @njit(cache=True, nogil=True)
@@ -72,8 +119,38 @@ def _within(voxel, shape, low, high, margin):  # type: ignore[no-untyped-def]
     )
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _end_of(pointers, voxel):  # type: ignore[no-untyped-def]
+    """The voxel where the path ends so far: labelled (below 0) or pointing to itself."""
+    while pointers[voxel] >= 0 and pointers[voxel] != voxel:
+        voxel = pointers[voxel]
+    return voxel
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _label_path(pointers, voxel, mark):  # type: ignore[no-untyped-def]
+    """Write the mark (below 0) over the pointers of a path up to its labelled end."""
+    while pointers[voxel] >= 0:
+        following = pointers[voxel]
+        pointers[voxel] = mark
+        voxel = following
+
+
 @njit(cache=True, nogil=True)
-def climb(heights, squared, factor, zone, box, steps):  # type: ignore[no-untyped-def]
+def _beyond(heights, squared, factor, zone, voxel):  # type: ignore[no-untyped-def]
+    """Where a local peak goes on to, and whether it is a peak for good (not so where the zone ends)."""
+    shape, low, high = heights.shape, zone[0], zone[1]
+    if not _within(voxel, shape, low, high, 1):
+        return voxel, False
+    reach = factor * factor * squared[voxel]
+    if not _within(voxel, shape, low, high, int(np.floor(np.sqrt(reach)))):
+        return voxel, False
+    following = _jump(heights.ravel(), shape, voxel, reach)
+    return following, following == voxel
+
+
+@njit(cache=True, nogil=True)
+def climb(heights, squared, factor, zone, box):  # type: ignore[no-untyped-def]
     """Follow every voxel of the write block to its peak.
 
     Parameters
@@ -88,8 +165,6 @@ def climb(heights, squared, factor, zone, box, steps):  # type: ignore[no-untype
         (2, 3) int64: corners of the zone in which heights are exact (beyond the volume's faces: far away).
     box
         (2, 3) int64: corners of the write block.
-    steps
-        (13,) int64: linear steps to the later half of the 3x3x3 box, ascending.
 
     Returns
     -------
@@ -100,50 +175,28 @@ def climb(heights, squared, factor, zone, box, steps):  # type: ignore[no-untype
     resolved
         (n,) bool, True where that end is a peak; False where the path left the exact zone.
     """
-    shape = heights.shape
-    flat, squared_flat = heights.ravel(), squared.ravel()
-    low, high = zone[0], zone[1]
-    end_of = np.full(flat.size, -1, np.int32)  # label - 1 once known
+    shape = np.array(heights.shape)
+    low, high = np.maximum(zone[0] + 1, 1), np.minimum(zone[1] - 1, shape - 1)
+    pointers = best_neighbours(heights, low, high)  # -label once known
     labels = np.zeros((box[1, 0] - box[0, 0], box[1, 1] - box[0, 1], box[1, 2] - box[0, 2]), np.uint32)
-    ends = np.empty(1024, np.int64)
-    resolved = np.empty(1024, np.bool_)
-    path = np.empty(flat.size, np.int32)
-    n = 0
-    for z in range(box[0, 0], box[1, 0]):
-        for y in range(box[0, 1], box[1, 1]):
-            for x in range(box[0, 2], box[1, 2]):
-                voxel = (z * shape[1] + y) * shape[2] + x
-                if flat[voxel] == OUTSIDE:
+    squared_flat = squared.ravel()
+    ends, resolved = [np.int64(0)], [False]  # label 0 is background
+    for z in range(labels.shape[0]):
+        for y in range(labels.shape[1]):
+            first = ((box[0, 0] + z) * shape[1] + box[0, 1] + y) * shape[2] + box[0, 2]
+            for x in range(labels.shape[2]):
+                if heights[box[0, 0] + z, box[0, 1] + y, box[0, 2] + x] == OUTSIDE:
                     continue
-                length = 0
-                while end_of[voxel] < 0:
-                    path[length] = voxel
-                    length += 1
-                    following, peak = voxel, False
-                    if _within(voxel, shape, low, high, 1):
-                        following = _best_neighbour(flat, voxel, steps)
-                        if following == voxel:
-                            reach = factor * factor * squared_flat[voxel]
-                            if _within(voxel, shape, low, high, int(np.floor(np.sqrt(reach)))):
-                                following = _jump(flat, shape, voxel, reach)
-                                peak = following == voxel
-                    if following == voxel:
-                        if n == ends.size:
-                            ends = np.concatenate((ends, np.empty_like(ends)))
-                            resolved = np.concatenate((resolved, np.empty_like(resolved)))
-                        ends[n], resolved[n] = voxel, peak
-                        end_of[voxel] = n
-                        n += 1
-                    voxel = following
-                label = end_of[voxel]
-                for k in range(length):
-                    end_of[path[k]] = label
-                labels[z - box[0, 0], y - box[0, 1], x - box[0, 2]] = label + 1
-    return labels, ends[:n], resolved[:n]
-
-
-def steps_of(shape: tuple[int, int, int]) -> NDArray[np.int64]:
-    """The 13 linear steps of a padded array that lead to later voxels of the 3x3x3 box, ascending."""
-    plane, row = shape[1] * shape[2], shape[2]
-    all_steps = [dz * plane + dy * row + dx for dz in (-1, 0, 1) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    return np.array(sorted(step for step in all_steps if step > 0), np.int64)
+                end = _end_of(pointers, first + x)
+                while pointers[end] >= 0:
+                    following, peak = _beyond(heights, squared_flat, factor, zone, end)
+                    pointers[end] = following
+                    if following == end:
+                        pointers[end] = -len(ends)
+                        ends.append(end)
+                        resolved.append(peak)
+                    else:
+                        end = _end_of(pointers, following)
+                labels[z, y, x] = -pointers[end]
+                _label_path(pointers, first + x, pointers[end])
+    return labels, np.array(ends)[1:], np.array(resolved)[1:]

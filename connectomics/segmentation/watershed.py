@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from connectomics.roi import IntTriple
 from connectomics.segmentation.block_fragments import NO_KEY, BlockFragments, Box, check_block
 from connectomics.segmentation.heights import height_map
-from connectomics.segmentation.pointers import climb, steps_of
+from connectomics.segmentation.pointers import climb
 from connectomics.segmentation.settings import SegmentationSettings
 
 FAR = 1 << 20
@@ -68,7 +68,7 @@ def watershed_fragments(
     heights, squared = height_map(affinities, corner, settings)
     zone = _zone(affinities.shape[1:], corner, volume_shape, context(settings))
     box = np.array([[s.start + 1 for s in box_in_array], [s.stop + 1 for s in box_in_array]], np.int64)
-    labels, ends, resolved = climb(heights, squared, float(settings.jump), zone, box, steps_of(heights.shape))
+    labels, ends, resolved = climb(heights, squared, float(settings.jump), zone, box)
     voxels = np.stack(np.unravel_index(ends, heights.shape), axis=1).astype(np.int64)
     voxels += np.array(corner) - 1
     linear = np.ravel_multi_index(tuple(voxels.T), volume_shape)
