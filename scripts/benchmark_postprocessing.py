@@ -3,8 +3,8 @@
 
     scripts/benchmark_postprocessing.py OUT.zarr/affinities --model fib25-em [--truth LABELS]
 
-OUT.zarr comes from `connectomics segment ... --keep-affinities`. The affinities are processed twice; the first
-run, which compiles and warms the file cache, is not counted. The pyramid is not part of the time.
+OUT.zarr comes from `connectomics segment ... --keep-affinities`. The affinities are processed twice; the
+first run, which compiles and warms the file cache, is not counted. The pyramid is not part of the time.
 """
 
 import argparse

@@ -7,7 +7,8 @@
         --voxel-size 10 10 10 --context 0 140 --scored 120 140
 
 Only voxels of --context (z) are read and only those of --scored count. The network runs once; every
-combination of the settings below is tried, all thresholds from one merge tree.
+combination of the settings below is tried, all thresholds from one merge tree. The best has the lowest VOI
+sum or, with --skeletons, the highest mean NERL.
 """
 
 import argparse
@@ -17,12 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
+from connectomics.evaluation.skeletons import skeleton_scores
 from connectomics.evaluation.volumes import VoiTable
 from connectomics.inference.predictor import predictor_for
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.opening import open_volume
+from connectomics.io.skeletons import read_skeletons
 from connectomics.networks.contract import write_contract
 from connectomics.networks.models import CONTRACT_FILE, find_model
+from connectomics.roi import Roi
 from connectomics.segmentation.agglomeration import agglomerate
 from connectomics.segmentation.cleanup import drop_small
 from connectomics.segmentation.relabel import relabel
@@ -37,6 +41,7 @@ GRID = {
     "grow": [20],
     "linkage": ["mean", "median"],
     "long_range": [False, True],
+    "contact": ["all", "inside"],
 }
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
 
@@ -44,18 +49,20 @@ THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
 def main() -> None:
     options = parse()
     grid = {**GRID, **json.loads(options.grid)}
-    cases = [load(options, *pair) for pair in zip(options.raw, options.truth, strict=True)]
+    traced = options.skeletons or [None] * len(options.raw)
+    cases = [load(options, *pair) for pair in zip(options.raw, options.truth, traced, strict=True)]
     rows = []
     for values in itertools.product(*grid.values()):
         chosen = dict(zip(grid, values, strict=True))
         rows += try_settings(chosen, cases)
-    rows.sort(key=lambda row: row["voi_sum"])
+    rows.sort(key=lambda row: -row["nerl"] if options.skeletons else row["voi_sum"])
     for row in rows[: options.show]:
         print(json.dumps(row))
     if options.write:
         best = {k: v for k, v in rows[0].items() if k in SegmentationSettings.model_fields}
         model = find_model(options.model)
-        scores = {f"validation_{k}": round(rows[0][k], 4) for k in ("voi_split", "voi_merge", "voi_sum")}
+        kept = ("voi_split", "voi_merge", "voi_sum", "nerl")
+        scores = {f"validation_{k}": round(rows[0][k], 4) for k in kept if k in rows[0]}
         contract = model.contract.model_copy(
             update={"segmentation": best, "scores": {**model.contract.scores, **scores}}
         )
@@ -64,34 +71,37 @@ def main() -> None:
 
 def try_settings(chosen: dict, cases: list) -> list[dict]:
     base = SegmentationSettings.parse(chosen)
-    found = [fragment_graph(affinities, offsets, base) for affinities, offsets, _, _ in cases]
+    found = [fragment_graph(affinities, offsets, base) for affinities, offsets, *_ in cases]
     trees = [agglomerate(g, int(f.max()), base.linkage, float(THRESHOLDS[0])) for f, g in found]
     rows = []
     for threshold in THRESHOLDS:
-        table = VoiTable()
-        for (fragments, _), tree, (_, _, truth, scored) in zip(found, trees, cases, strict=True):
+        table, nerl = VoiTable(), []
+        for (fragments, _), tree, (_, _, truth, scored, axons) in zip(found, trees, cases, strict=True):
             sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=tree.fragments + 1)
             lut = drop_small(tree.lut(float(threshold)), sizes, base.min_object)
-            table.add(relabel(fragments[scored], lut), truth)
+            labels = relabel(fragments[scored], lut)
+            table.add(labels, truth)
+            if axons is not None:
+                voxels, skeletons = axons
+                nerl.append(float(skeleton_scores(labels[tuple(voxels.T)], skeletons)["nerl"]))
         scores = table.scores()
         rows.append(
             chosen
             | {"threshold": float(threshold)}
             | {k: round(float(scores[k]), 4) for k in ("voi_split", "voi_merge", "voi_sum")}
-            | {"fragments": sum(int(f.max()) for f, _ in found)}
+            | ({"nerl": round(float(np.mean(nerl)), 4), "nerl_min": round(min(nerl), 4)} if nerl else {})
+            | {"n_fragments": sum(int(f.max()) for f, _ in found)}
         )
     return rows
 
 
-def load(options: argparse.Namespace, raw_path: str, truth_path: str) -> tuple:
-    """Affinities of the context, their offsets, masked truth of the scored part, and where that lies."""
+def load(options: argparse.Namespace, raw_path: str, truth_path: str, skeletons: str | None) -> tuple:
+    """Affinities of the context, their offsets, masked truth of the scored part, where it lies, skeletons."""
     raw, truth = open_volume(raw_path, options.voxel_size), open_volume(truth_path, options.voxel_size)
     low, high = options.context or (0, raw.shape[0])
     first, last = options.scored or (low, high)
     y, x = slice(0, raw.shape[1]), slice(0, raw.shape[2])
     size, offset = raw.voxel_size, raw.offset
-    from connectomics.roi import Roi
-
     corner = (offset[0] + low * size[0], *offset[1:])
     extent = ((high - low) * size[0], raw.shape[1] * size[1], raw.shape[2] * size[2])
     part = raw.crop(Roi(corner, extent))
@@ -102,7 +112,12 @@ def load(options: argparse.Namespace, raw_path: str, truth_path: str) -> tuple:
     if options.mask:
         mask = open_volume(options.mask, options.voxel_size).read_box((slice(first, last), y, x))
         labels[mask == 0] = 0
-    return affinities, model.contract.offsets, labels, slice(first - low, last - low)
+    axons = None
+    if skeletons:
+        traced = read_skeletons(skeletons).crop(truth.roi)
+        voxels = np.floor((traced.nodes - np.array(truth.offset)) / np.array(truth.voxel_size)).astype(int)
+        axons = voxels, traced
+    return affinities, model.contract.offsets, labels, slice(first - low, last - low), axons
 
 
 def parse() -> argparse.Namespace:
@@ -111,6 +126,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--raw", nargs="+", required=True)
     parser.add_argument("--truth", nargs="+", required=True)
     parser.add_argument("--mask")
+    parser.add_argument("--skeletons", nargs="+", help="one a volume; choose by NERL (whole volumes only)")
     parser.add_argument("--voxel-size", nargs=3, type=float)
     parser.add_argument("--context", nargs=2, type=int, help="z voxels that may be read")
     parser.add_argument("--scored", nargs=2, type=int, help="z voxels that are scored")

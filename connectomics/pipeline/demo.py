@@ -56,7 +56,9 @@ def run_demo(output: Path, seed: int, run_settings: RunSettings, progress: Progr
         voxels = evaluate_segmentation(segmentation, truth, None, everywhere, 0, progress)
         traced = str(phantom.with_suffix(".skeletons"))
         axons = evaluate_segmentation(segmentation, traced, None, everywhere, 0, progress)
-        draw_report(phantom, result, output / "report.png", axons["nerl"])
+        scores = f"NERL {axons['nerl']:.3f}, VOI {voxels['voi_sum']:.3f}"
+        title = f"A phantom that the model never saw (seed {seed}): {scores}"
+        draw_report(phantom, result, output / "report.png", title)
     report: dict[str, Any] = {"seed": seed, "nerl": axons["nerl"]}
     report |= {key: voxels[key] for key in ("voi_split", "voi_merge", "voi_sum")}
     report |= {"seconds": time.perf_counter() - began, "peak_bytes": memory.peak_bytes}

@@ -43,6 +43,25 @@ def inside_mask(affinities, threshold, at_face):  # type: ignore[no-untyped-def]
     return mask
 
 
+def inside_of(
+    affinities: NDArray[np.uint8], corner: IntTriple, settings: SegmentationSettings
+) -> NDArray[np.bool_]:
+    """Voxels inside a cell, as `SegmentationSettings.boundary_threshold` says; each depends on itself alone.
+
+    Parameters
+    ----------
+    affinities
+        (c, z, y, x) uint8, nearest neighbours first.
+    corner
+        Voxel of the whole volume at which the array starts.
+    settings
+        Holds the threshold.
+    """
+    at_face = np.array([c == 0 for c in corner])
+    mask: NDArray[np.bool_] = inside_mask(affinities, settings.boundary_threshold * 255, at_face)
+    return mask
+
+
 def height_map(
     affinities: NDArray[np.uint8], corner: IntTriple, settings: SegmentationSettings
 ) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
@@ -65,8 +84,7 @@ def height_map(
     squared
         Same shape, int16: squared distance to the boundary, voxels, clipped at `max_distance` squared.
     """
-    at_face = np.array([c == 0 for c in corner])
-    mask = inside_mask(affinities, settings.boundary_threshold * 255, at_face)
+    mask = inside_of(affinities, corner, settings)
     squared = _clipped(mask, settings.max_distance)
     steps = np.arange(settings.max_distance**2 + 1)
     table = np.round(SCALE * np.sqrt(steps)).astype(np.int32)
