@@ -1,13 +1,11 @@
 """The height map of the watershed: integer distance to the boundary, smoothed, exact with its context."""
 
-from typing import Any
-
-import edt
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from connectomics.roi import IntTriple
+from connectomics.segmentation.distance import clipped_squared_distance
 from connectomics.segmentation.pointers import OUTSIDE
 from connectomics.segmentation.settings import SegmentationSettings
 
@@ -85,20 +83,15 @@ def height_map(
         Same shape, int16: squared distance to the boundary, voxels, clipped at `max_distance` squared.
     """
     mask = inside_of(affinities, corner, settings)
-    squared = _clipped(mask, settings.max_distance)
+    squared = clipped_squared_distance(mask, settings.max_distance)
     steps = np.arange(settings.max_distance**2 + 1)
     table = np.round(SCALE * np.sqrt(steps)).astype(np.int32)
     heights = table[squared]
     for _ in range(settings.smoothing):
         heights = _binomial(heights)
     np.logical_not(mask, out=mask)
-    outside = _clipped(mask, settings.grow + 1)
+    outside = clipped_squared_distance(mask, settings.grow + 1)
     return _combine(heights, squared, outside, settings.grow**2)
-
-
-def _clipped(mask: NDArray[np.bool_], limit: int) -> NDArray[np.int16]:
-    distance: NDArray[Any] = edt.edtsq(mask, black_border=False, parallel=1)
-    return np.minimum(distance, np.float32(limit * limit), out=distance).astype(np.int16)
 
 
 @njit(cache=True, nogil=True)
