@@ -41,7 +41,6 @@ GRID = {
     "grow": [20],
     "linkage": ["mean", "median"],
     "long_range": [False, True],
-    "contact": ["all", "inside"],
 }
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
 
@@ -106,7 +105,7 @@ def load(options: argparse.Namespace, raw_path: str, truth_path: str, skeletons:
     extent = ((high - low) * size[0], raw.shape[1] * size[1], raw.shape[2] * size[2])
     part = raw.crop(Roi(corner, extent))
     model = find_model(options.model)
-    predictor = predictor_for(model, InferenceSettings(), part.read_box, part.shape)
+    predictor = predictor_for(model, InferenceSettings(flips=options.flips), part.read_box, part.shape)
     affinities = predictor.predict_box(part.read_box, part.shape, (slice(0, high - low), y, x))
     labels = truth.read_box((slice(first, last), y, x)).astype(np.uint64)
     if options.mask:
@@ -131,6 +130,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--context", nargs=2, type=int, help="z voxels that may be read")
     parser.add_argument("--scored", nargs=2, type=int, help="z voxels that are scored")
     parser.add_argument("--grid", default="{}", help="JSON that replaces entries of the grid")
+    parser.add_argument("--flips", type=int, default=1, help="mirror images averaged by the network")
     parser.add_argument("--show", type=int, default=12)
     parser.add_argument("--write", action="store_true", help="write the best into the contract")
     return parser.parse_args()

@@ -5,7 +5,6 @@ import numpy as np
 from connectomics.blockwise.grid import Block, grow, inside
 from connectomics.pipeline.stage import Nodes, Stage
 from connectomics.segmentation.edges import block_edges
-from connectomics.segmentation.heights import inside_of
 
 
 def collect_edges(stage: Stage) -> None:
@@ -19,14 +18,11 @@ def collect_edges(stage: Stage) -> None:
         outer = grow(block.box, low, (0, 0, 0), shape)
         labels = nodes.read(outer)
         affinities = stage.affinities.read_box(outer)
-        corner = (outer[0].start, outer[1].start, outer[2].start)
-        inside_only = stage.settings.contact == "inside"
         edges = block_edges(
             labels,
             affinities[: len(offsets)],
             offsets,
             inside(block.box, outer),
-            inside=inside_of(affinities, corner, stage.settings) if inside_only else None,
             with_histogram=stage.settings.linkage == "median",
         )
         table = stage.run.ledger.load_table("fragments", block.number)

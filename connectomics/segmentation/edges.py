@@ -52,7 +52,6 @@ def block_edges(
     offsets: Sequence[IntTriple],
     box: Box,
     *,
-    inside: NDArray[np.bool_] | None = None,
     with_histogram: bool = False,
 ) -> BlockEdges:
     """Measure the edges of one block.
@@ -70,8 +69,6 @@ def block_edges(
         The offset of each channel (voxels zyx, none positive), nearest neighbours first.
     box
         The block, as slices of the arrays.
-    inside
-        (z, y, x): count only pairs of which at least one voxel is inside. Default: all pairs.
     with_histogram
         Also count how often each affinity occurs.
 
@@ -82,11 +79,8 @@ def block_edges(
     """
     low = np.array([s.start for s in box], np.int64)
     high = np.array([s.stop for s in box], np.int64)
-    mask = np.ones((1, 1, 1), np.bool_) if inside is None else inside
     steps = np.array(offsets, np.int64).reshape(-1, 3)
-    pairs, sums, histogram = _measure(
-        nodes, affinities, steps, (low, high), mask, inside is None, with_histogram
-    )
+    pairs, sums, histogram = _measure(nodes, affinities, steps, low, high, with_histogram)
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     u, v = pairs[order].T.copy()
     count, total, contacts = sums[order].T.copy()
@@ -94,8 +88,7 @@ def block_edges(
 
 
 @njit(cache=True, nogil=True)
-def _measure(nodes, affinities, offsets, box, inside, all_pairs, with_histogram):  # type: ignore[no-untyped-def]
-    low, high = box
+def _measure(nodes, affinities, offsets, low, high, with_histogram):  # type: ignore[no-untyped-def]
     table = np.full(1 << 12, -1, np.int64)  # open addressing: slot -> edge
     pairs = np.empty((1 << 10, 2), np.int64)
     sums = np.zeros((1 << 10, 3), np.int64)
@@ -110,8 +103,6 @@ def _measure(nodes, affinities, offsets, box, inside, all_pairs, with_histogram)
                 for x in range(max(low[2], -dx), high[2]):
                     a, b = nodes[z, y, x], nodes[z + dz, y + dy, x + dx]
                     if a == b or a < 0 or b < 0:
-                        continue
-                    if not (all_pairs or inside[z, y, x] or inside[z + dz, y + dy, x + dx]):
                         continue
                     if a > b:
                         a, b = b, a

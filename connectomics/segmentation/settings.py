@@ -37,8 +37,5 @@ class SegmentationSettings(Settings):
     """Segments are merged, the strongest pair first, while their affinity is above this."""
     long_range: bool = False
     """Measure edges with the long-range affinities too, not only between nearest neighbours."""
-    contact: Literal["all", "inside"] = "all"
-    """Which voxel pairs between two fragments count: all, or those with at least one voxel inside (above
-    boundary_threshold), so that what fragments grew into does not dilute the affinity of thin neurites."""
     min_object: int = Field(0, ge=0)
     """Final objects of fewer voxels become background (0)."""

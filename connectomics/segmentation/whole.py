@@ -10,7 +10,6 @@ from connectomics.segmentation.agglomeration import agglomerate
 from connectomics.segmentation.cleanup import drop_small
 from connectomics.segmentation.edges import block_edges
 from connectomics.segmentation.fragments import block_fragments
-from connectomics.segmentation.heights import inside_of
 from connectomics.segmentation.region_graph import RegionGraph, merge_edges
 from connectomics.segmentation.relabel import relabel
 from connectomics.segmentation.settings import SegmentationSettings
@@ -65,7 +64,6 @@ def fragment_graph(
         affinities[: len(used)],
         used,
         box,
-        inside=inside_of(affinities, (0, 0, 0), settings) if settings.contact == "inside" else None,
         with_histogram=settings.linkage == "median",
     )
     return fragments, merge_edges([edges], table)

@@ -184,6 +184,8 @@ class ExportSettings(Settings):
 class TrainSettings(Settings):
     """A training run; the same settings give the same model, but for max_minutes and rounding."""
 
+    start_from: str | None = None
+    """Folder of an earlier run of the same network, whose averaged weights this one starts from."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything drawn."""
     steps: int = Field(ge=1)

@@ -86,6 +86,8 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
         sources = [replace(source, mean=mean, std=std) for source in sources]
         held_out = [replace(source, mean=mean, std=std) for source in held_out]
     module = AffinityTraining(settings, sources)
+    if settings.start_from is not None:
+        _start_from(module, Path(settings.start_from) / LAST)
     metrics = Metrics(folder / "metrics.csv", settings.log_every)
     validation = Validation(held_out, metrics)
     trainer = _fit(module, folder, [metrics, Checkpoints(folder, settings.checkpoint_every), validation])
@@ -97,6 +99,19 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
             folder / "model", module.average.cpu(), contract, half_precision=settings.export.half_precision
         )
     return folder / "model"
+
+
+def _start_from(module: AffinityTraining, checkpoint: Path) -> None:
+    """Give the network the averaged weights of an earlier run."""
+    if not checkpoint.exists():
+        raise SettingsError(f"start_from: {checkpoint} does not exist; name the folder of a run.")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    averaged = {k.removeprefix("average."): v for k, v in state.items() if k.startswith("average.")}
+    try:
+        module.network.load_state_dict(averaged)
+    except RuntimeError as error:
+        raise SettingsError(f"start_from: {checkpoint} holds another network: {error}.") from None
+    module.average.load_state_dict(averaged)
 
 
 def _fit(module: AffinityTraining, folder: Path, callbacks: list[Any]) -> Any:
