@@ -8,7 +8,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_tree_is_that_of_the_sources():
-    printed = subprocess.run([sys.executable, ROOT / "scripts/tree"], capture_output=True, text=True, check=True)
+    printed = subprocess.run(
+        [sys.executable, ROOT / "scripts/tree"], capture_output=True, text=True, check=True
+    )
     assert len(printed.stdout.splitlines()) > 100
     assert printed.stdout.strip() in (ROOT / "README.md").read_text()
 

@@ -18,7 +18,7 @@ from connectomics.pipeline.segment import segment_volume
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 
 MODEL = "phantom-xnh"
-SHAPE = (192, 256, 256)
+SHAPE = (256, 256, 256)
 DEFAULT_SEED = 2000
 """The first of the seeds kept for reporting; models are trained on 0-999 and chosen on 1000-1099."""
 
