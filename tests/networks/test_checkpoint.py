@@ -15,7 +15,7 @@ from connectomics.networks.models import check_fits, find_model, list_models
 NEAR = [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]
 SMALL = {
     "DynUNet": {"filters": [4, 8, 8], "res_block": True},
-    "FoldedUNet": {"filters": [4, 8], "res_block": True, "fold": 2},
+    "FoldedUNet": {"filters": [4, 8, 8], "res_block": True, "fold": 2},
     "BasicUNet": {"features": [4, 4, 8, 8, 8, 4]},
     "SegResNet": {"init_filters": 4, "blocks_down": [1, 1]},
     "MedNeXt": {"init_filters": 4, "kernel_size": 3, "blocks_down": [1, 1, 1, 1], "blocks_up": [1, 1, 1, 1]},
