@@ -17,7 +17,7 @@ SMALLEST_LEVEL = 64
 BASE_BYTES = 900e6
 """What the program holds before the first block: interpreter, torch, engine, compiled kernels."""
 
-BLOCK_EDGES = (256, 192, 128, 96, 64)
+BLOCK_EDGES = (128, 96, 64)
 
 
 def thread_count(settings: RunSettings) -> int:
