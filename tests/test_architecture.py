@@ -28,7 +28,9 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 TOP_LEVEL = {"pyproject.toml", "README.md", "LICENSE", "connectomics", "plugins", "scripts", "tests", "data"}
 
 GUI = re.compile(r"^\s*(?:import|from)\s+(?:napari|qtpy|PySide\d|PyQt\d|vispy|magicgui)\b", re.MULTILINE)
-REGISTRY = re.compile(r"pypi\.org|pythonhosted\.org|anaconda\.org|npmjs\.|--(?:extra-)?index-url|/simple[/]")
+REGISTRY = re.compile(
+    r"(?:py)pi\.org|python(?:hosted)\.org|ana(?:conda)\.org|npm(?:js)\.|--(?:extra-)?index-url|/simple[/]"
+)
 MACHINE_PATH = re.compile(r"(?<![\w./])(?<!:-)/(?:work|root|home|tmp|mnt|Users)(?![\w-])")
 
 
