@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from cyclopts import App, CycloptsError
 from pydantic import ValidationError
@@ -16,21 +17,21 @@ app = App(
     version=__version__,
 )
 
-# Each command lives in a module of its own, imported when it is asked for.
-COMMANDS = {
-    "demo": "Make a phantom, segment it with the shipped model, score it, draw it.",
-    "phantom": "Write a white-matter phantom: X-ray, EM, truth and skeletons.",
-    "info": "Say what a volume is: axes, shape, type, chunks, levels, voxel size, offset.",
-    "convert": "Copy a volume of any format to OME-Zarr with a pyramid.",
-    "train": "Train a network from a TOML file; resumes by itself.",
-    "predict": "Run a network over a volume and write its channels.",
-    "segment": "Label every neuron of a volume.",
-    "evaluate": "Compare a segmentation with truth: labels or skeletons.",
-    "models": "List, show and export the models at hand.",
-    "status": "Say how far a run is: blocks done, running, failed.",
-}
+# Each command lives in a module of its own, light to import: what is heavy is imported when it runs.
+COMMANDS = (
+    "demo",
+    "phantom",
+    "info",
+    "convert",
+    "train",
+    "predict",
+    "segment",
+    "evaluate",
+    "models",
+    "status",
+)
 for _name in COMMANDS:
-    app.command(f"connectomics.cli.{_name}:{_name}", name=_name)
+    app.command(getattr(import_module(f"connectomics.cli.{_name}"), _name), name=_name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
