@@ -1,12 +1,29 @@
 """A small volume and an untrained toy model: quick, deterministic, and good enough to test the plumbing."""
 
+import os
+from pathlib import Path
+
 import h5py
+import hypothesis
 import numpy as np
 import pytest
 
 from connectomics.affinities import NEAREST
 
+hypothesis.settings.register_profile("untimed", deadline=None)  # a loaded machine is no failure
+hypothesis.settings.load_profile("untimed")
+
 VOXEL_SIZE = (20.0, 10.0, 10.0)
+SHARED = Path(__file__).parents[2] / "shared"
+"""Real volumes and official figures, beside the checkout."""
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real volumes and official figures; tests that need it are skipped where there is none."""
+    if not SHARED.is_dir() and not os.environ.get("CI"):
+        pytest.skip("no folder 'shared' beside the checkout: real volumes and official figures are not here")
+    return SHARED
 
 
 @pytest.fixture(scope="session")

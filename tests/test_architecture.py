@@ -82,7 +82,32 @@ for command in sys.argv[1:]:
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
-    run_python(ASK_FOR_HELP, "", *COMMANDS, "models list", "models show", "models export")
+    run_python(
+        ASK_FOR_HELP, "", *COMMANDS, "models list", "models show", "models export", "data list", "data fetch"
+    )
+
+
+SCORE = """
+import sys
+from pathlib import Path
+import h5py, numpy
+from connectomics.cli.main import run
+folder = Path(sys.argv[1])
+with h5py.File(folder / "a.h5", "w") as file:
+    data = file.create_dataset("submission", data=numpy.ones((4, 4, 4), "u8"))
+    data.attrs["resolution"], data.attrs["offset"] = (99, 99, 99), (0, 0, 0)
+(folder / "1.swc").write_text("1 0 50 50 50 1 -1\\n2 0 50 50 250 1 1\\n")
+code = run(["score", f"{folder}/a.h5", "--skeletons", f"{folder}/1.swc", "--quiet"])
+if code != 0:
+    sys.exit(f"exit code {code}")
+print(*sorted({name.split(".")[0] for name in sys.modules}))
+"""
+
+
+def test_score_needs_no_network(tmp_path: Path) -> None:
+    loaded = set(run_python(SCORE, str(tmp_path)).split())
+    assert "h5py" in loaded
+    assert loaded & {"torch", "monai", "lightning", "napari", "zarr"} == set()
 
 
 def test_the_package_never_imports_a_gui() -> None:

@@ -76,6 +76,6 @@ def test_a_public_data_set_is_described_in_full(name: str) -> None:
     assert source["modality"] in {"xray", "em"}
     assert len(source["voxel_size"]) == 3
     for file in source["files"]:
-        assert set(file) == {"name", "url", "sha256", "about"}
+        assert set(file) == {"name", "url", "sha256", "holds", "about"}
         assert file["url"].startswith("https://") and file["url"].endswith("/" + file["name"])
         assert re.fullmatch(r"[0-9a-f]{64}|", file["sha256"])

@@ -6,7 +6,7 @@ from typing import Protocol
 class Progress(Protocol):
     """Receives the advance of a step; every method may be called from any thread."""
 
-    def start(self, step: str, total: int, done: int) -> None:
+    def start(self, step: str, total: int, done: int, unit: str = "blocks") -> None:
         """A step begins: `total` units, `done` of them finished by an earlier run."""
 
     def advance(self, step: str, units: int = 1) -> None:
@@ -19,7 +19,7 @@ class Progress(Protocol):
 class Silent:
     """Progress that nobody watches."""
 
-    def start(self, step: str, total: int, done: int) -> None:
+    def start(self, step: str, total: int, done: int, unit: str = "blocks") -> None:
         """Do nothing."""
 
     def advance(self, step: str, units: int = 1) -> None:

@@ -40,6 +40,7 @@ class Display:
             disable=not self._live,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._units: dict[str, str] = {}
         self._counts: dict[str, tuple[int, int, int, float]] = {}
         self._told = 0.0
         self._guard = threading.Lock()
@@ -53,13 +54,14 @@ class Display:
     ) -> None:
         self._bars.stop()
 
-    def start(self, step: str, total: int, done: int) -> None:
+    def start(self, step: str, total: int, done: int, unit: str = "blocks") -> None:
         """A step begins."""
         with self._guard:
+            self._units[step] = unit
             self._counts[step] = (done, done, total, time.monotonic())
             self._tasks[step] = self._bars.add_task(step, total=total, completed=done, rate="", memory="")
             if done:
-                self._say(f"{step}: {done} of {total} blocks were done before")
+                self._say(f"{step}: {done} of {total} {unit} were done before")
 
     def advance(self, step: str, units: int = 1) -> None:
         """More units are finished."""
@@ -74,14 +76,16 @@ class Display:
             )
             if time.monotonic() - self._told > LOG_EVERY_SECONDS:
                 left = (total - now) / rate
-                self._say(f"{step}: {now} of {total} blocks, {left:.0f} s left, {memory:.1f} GB")
+                unit = self._units[step]
+                self._say(f"{step}: {now} of {total} {unit}, {left:.0f} s left, {memory:.1f} GB")
 
     def finish(self, step: str) -> None:
         """The step is over."""
         with self._guard:
             first, now, total, began = self._counts[step]
             if now > first:
-                self._say(f"{step}: {now} of {total} blocks in {time.monotonic() - began:.1f} s")
+                seconds = time.monotonic() - began
+                self._say(f"{step}: {now} of {total} {self._units[step]} in {seconds:.1f} s")
 
     def _say(self, text: str) -> None:
         self._told = time.monotonic()

@@ -27,7 +27,10 @@ COMMANDS = (
     "predict",
     "segment",
     "evaluate",
+    "score",
+    "submit",
     "models",
+    "data",
     "status",
 )
 for _name in COMMANDS:

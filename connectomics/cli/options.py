@@ -1,7 +1,7 @@
 """Options that every command takes, and the report that every command can write."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,8 +34,15 @@ RUN = RunSettings()
 REPORT = ReportSettings()
 
 
-def deliver(report: Mapping[str, Any], settings: ReportSettings, title: str) -> None:
-    """Print a report as a table on standard output and write it as JSON where asked."""
+def deliver(
+    report: Mapping[str, Any],
+    settings: ReportSettings,
+    title: str,
+    *,
+    shown: Mapping[str, Any] | None = None,
+    below: Sequence[str] = (),
+) -> None:
+    """Print a report (or `shown` of it) and the lines `below` as text, and write it as JSON where asked."""
     from connectomics.evaluation.scores import json_ready
 
     report = json_ready(report)
@@ -47,9 +54,12 @@ def deliver(report: Mapping[str, Any], settings: ReportSettings, title: str) -> 
             raise OutputExistsError(f"--json {settings.json_file}: cannot write it: {error}.") from None
     if not settings.quiet:
         table = Table(title=title, show_header=False, title_justify="left")
-        for key, value in report.items():
+        for key, value in (report if shown is None else json_ready(shown)).items():
             table.add_row(key, _shown(value))
-        Console().print(table)
+        console = Console()
+        console.print(table)
+        for line in below:
+            console.print(line, highlight=False, markup=False)
 
 
 def _shown(value: Any) -> str:

@@ -64,10 +64,28 @@ class Skeletons:
     def crop(self, roi: Roi) -> "Skeletons":
         """Keep the nodes inside `roi` (low faces belong to it, high faces do not) and their edges."""
         inside = (self.nodes >= np.asarray(roi.offset)) & (self.nodes < np.asarray(roi.end))
-        keep: NDArray[np.bool_] = np.all(inside, axis=1)
+        return self.select(np.all(inside, axis=1))
+
+    def select(self, keep: NDArray[np.bool_]) -> "Skeletons":
+        """Keep the nodes where `keep`, (n,) bool, is set, in their order, and the edges between them."""
         renumbered = np.cumsum(keep) - 1
         edges = self.edges[keep[self.edges].all(axis=1)]
         return Skeletons(self.nodes[keep], renumbered[edges], self.ids[keep], self.radii[keep])
+
+
+def connected_pieces(count: int, edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Connected piece of each of `count` nodes, numbered from 0 by first node."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if count == 0:
+        return np.zeros(0, np.int64)
+    links = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    _, first, inverse = np.unique(
+        connected_components(links, directed=False)[1], return_index=True, return_inverse=True
+    )
+    rank: NDArray[np.int64] = np.argsort(np.argsort(first))
+    return rank[inverse]
 
 
 def read_skeletons(path: str | Path) -> Skeletons:

@@ -4,16 +4,18 @@ A pickle can name any function and have it called. Here only the names a graph n
 those become stand-ins of ours that hold data and do nothing; any other name ends the reading.
 """
 
+import io
 import pickle
+import struct
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from connectomics.errors import FormatError
-from connectomics.io.skeletons import Skeletons
+from connectomics.io.skeletons import Skeletons, connected_pieces
 
 _VIEWS = {
     "networkx.classes.reportviews": ("NodeView", "EdgeView", "DegreeView"),
@@ -33,8 +35,31 @@ class _View:
         """Take nothing."""
 
 
-class _Unpickler(pickle.Unpickler):
-    """Knows the names in `_VIEWS`, the graph, containers, and numpy scalars and arrays; refuses the rest."""
+class _Unpickler(pickle._Unpickler):
+    """Knows the names in `_VIEWS`, the graph, containers, and numpy scalars and arrays; refuses the rest.
+
+    The unpickler written in Python, not the one in C: there a few bytes can claim a memo table or an array of
+    many gigabytes, and get it.
+    """
+
+    read: Callable[[int], bytes]
+    stack: list[Any]
+    load_build: Callable[[], None]
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
+
+    def _build(self) -> None:
+        """Give state to our stand-ins alone: nothing in a file may change a class or a function."""
+        if not isinstance(self.stack[-2], _Graph | _View | _Number | _Array):
+            raise FormatError("gives state to what is no object of a graph")
+        self.load_build()
+
+    def _bytearray(self) -> None:
+        """Take as many bytes as there are, whatever length is claimed."""
+        (length,) = struct.unpack("<Q", self.read(8))
+        self.stack.append(bytearray(self.read(min(length, sys.maxsize))))
+
+    dispatch[pickle.BUILD[0]] = _build
+    dispatch[pickle.BYTEARRAY8[0]] = _bytearray
 
     def find_class(self, module: str, name: str, /) -> Any:
         """Return our stand-in for a name, or refuse it."""
@@ -56,7 +81,8 @@ class _Unpickler(pickle.Unpickler):
 def read_xpress(path: Path) -> Skeletons:
     """Read the graph: node attribute `position` = (x, y, z) nm, nodes in the graph's order.
 
-    A `skeleton_id` of a node becomes its id; without it, connected pieces are numbered from 1.
+    Connected pieces are numbered from 1 by first node. A node's `skeleton_id` is not looked at: the
+    challenge's scorer ignores it, and it need not agree with the edges.
 
     Raises
     ------
@@ -64,8 +90,7 @@ def read_xpress(path: Path) -> Skeletons:
         The pickle is damaged, names anything that is no part of a graph, or its nodes have no position.
     """
     try:
-        with path.open("rb") as stream:
-            graph = _Unpickler(stream).load()
+        graph = _Unpickler(io.BytesIO(path.read_bytes())).load()
     except FormatError as error:
         raise FormatError(f"{path}: refused: the pickle {error}.") from None
     except Exception as error:
@@ -91,26 +116,9 @@ def _skeletons(nodes: Mapping[Any, Any], adjacency: Mapping[Any, Any]) -> Skelet
     positions = [[float(v) for v in attributes["position"]] for attributes in nodes.values()]
     if any(len(position) != 3 for position in positions):
         raise ValueError("a position of another length")
-    if all("skeleton_id" in attributes for attributes in nodes.values()):
-        ids = np.array([int(attributes["skeleton_id"]) for attributes in nodes.values()], np.int64)
-    else:
-        ids = _pieces(len(index), pairs) + 1
+    ids = connected_pieces(len(index), pairs) + 1
     radii = [float(attributes.get("radius", np.nan)) for attributes in nodes.values()]
     return Skeletons(np.array(positions).reshape(-1, 3)[:, ::-1], pairs, ids, np.array(radii))
-
-
-def _pieces(count: int, edges: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Connected piece of each node, numbered from 0 by first node."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    if count == 0:
-        return np.zeros(0, np.int64)
-    links = coo_matrix((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    pieces = connected_components(links, directed=False)[1].astype(np.int64)
-    _, first, inverse = np.unique(pieces, return_index=True, return_inverse=True)
-    rank: NDArray[np.int64] = np.argsort(np.argsort(first))
-    return rank[inverse]
 
 
 class _Number:

@@ -29,15 +29,19 @@ def convert_volume(
     voxel_size: tuple[float, float, float] | None,
     run_settings: RunSettings,
     progress: Progress,
+    *,
+    channels: bool = False,
 ) -> dict[str, Any]:
     """Copy `location` to the OME-Zarr image `out`, geometry kept; resumes when called again.
+
+    `channels` takes (c, z, y, x) data too.
 
     Returns
     -------
     dict
         Output, shape, type, levels.
     """
-    volume = open_volume(location, voxel_size)
+    volume = open_volume(location, voxel_size, channels=channels)
     if Path(volume.name).resolve().is_relative_to(Path(out).resolve()):
         raise InputError(f"{out}: is the input, or holds it. Choose another output.")
     block = _block(settings, run_settings)

@@ -37,6 +37,7 @@ def bad(tmp_path_factory, cells):
     (folder / "truncated.h5").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.h5").write_bytes(b"")
     (folder / "notes.txt").write_text("no volume")
+    (folder / "one.swc").write_text("1 0 50 50 50 1 -1\n2 0 50 50 250 1 1\n")
     tifffile.imwrite(folder / "flat.tif", small[0])
     (folder / "broken.zarr").mkdir()
     (folder / "broken.zarr" / "zarr.json").write_text("{")

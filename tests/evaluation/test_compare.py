@@ -87,7 +87,7 @@ class Told:
     def __init__(self):
         self.calls = []
 
-    def start(self, step, total, done):
+    def start(self, step, total, done, unit="blocks"):
         self.calls.append(("start", total))
 
     def advance(self, step, units=1):

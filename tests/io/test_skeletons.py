@@ -1,7 +1,6 @@
 """Skeletons: what they must be, cropping, and formats told by content."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,13 +65,8 @@ def test_what_is_no_skeleton(tmp_path):
         read_skeletons(tmp_path / "a.swc")
 
 
-ORACLE = Path(__file__).parents[3] / "shared/xpress_oracle"
-"""Folder of example submissions with their skeletons, where there is one."""
-
-
-@pytest.mark.skipif(not ORACLE.exists(), reason="the oracle cases are not beside the checkout")
-def test_every_example_of_the_challenge_is_read():
-    cases = sorted(ORACLE.glob("*/skels.npz"))
+def test_every_example_of_the_challenge_is_read(shared):
+    cases = sorted((shared / "xpress_oracle").glob("*/skels.npz"))
     for path in cases:
         found = read_skeletons(path)
         assert len(found) > 0 and json.loads((path.parent / "official.json").read_text())

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tracemalloc
 from collections import OrderedDict
 
 import networkx
@@ -37,15 +38,15 @@ def save(path, item, protocol=4):
     ],
 )
 def test_positions_however_they_are_held(tmp_path, protocol, position):
-    drawn = graph(position, skeleton_id=np.int64(4))
+    drawn = graph(position, skeleton_id=np.int64(4))  # not looked at: the edges say what is one axon
     drawn.nodes, drawn.edges, drawn.adj, drawn.degree  # views that networkx caches and pickles
     found = read_skeletons(save(tmp_path / "a.npz", drawn, protocol))
     assert found.nodes.tolist() == [[3, 8.25, 7.5], [1, 8.25, 7.5], [2, 8.25, 7.5]]
     assert found.edges.tolist() == [[1, 2]]
-    assert found.ids.tolist() == [4, 4, 4] and np.isnan(found.radii).all()
+    assert found.ids.tolist() == [1, 2, 2] and np.isnan(found.radii).all()
 
 
-def test_without_ids_pieces_are_numbered_by_first_node(tmp_path):
+def test_pieces_are_numbered_by_first_node(tmp_path):
     assert read_skeletons(save(tmp_path / "a", graph())).ids.tolist() == [1, 2, 2]
     assert len(read_skeletons(save(tmp_path / "b", networkx.Graph()))) == 0
 
@@ -119,3 +120,41 @@ def test_a_node_without_a_position(tmp_path):
     drawn.add_node(99)
     with pytest.raises(FormatError, match="position"):
         read_skeletons(save(tmp_path / "a.npz", drawn))
+
+
+def opcodes(*parts):
+    return b"\x80\x04" + b"".join(parts) + b"."
+
+
+GIGABYTE = (2**30).to_bytes(8, "little")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        opcodes(b"\x8e", GIGABYTE, b"abc"),  # BINBYTES8
+        opcodes(b"\x96", GIGABYTE, b"abc"),  # BYTEARRAY8
+        opcodes(b"\x95", GIGABYTE, b"abc"),  # FRAME
+        opcodes(b"]r", (2**31).to_bytes(4, "little")),  # LONG_BINPUT: a memo table of 2^31 entries
+        opcodes(b"]" * 200_000, b"a" * 199_999),  # lists in lists
+        opcodes(b"(" * 200_000),
+        opcodes(b"]\x94h\x00a"),  # a list in itself
+    ],
+    ids=["bytes", "bytearray", "frame", "memo", "deep", "marks", "recursive"],
+)
+def test_what_claims_much_gets_little(tmp_path, content):
+    path = save(tmp_path / "a.npz", content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=r"damaged|expected a pickled"):
+            read_skeletons(path)
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pickle_cannot_change_the_classes_that_read_it(tmp_path):
+    poison = opcodes(b"cnetworkx.classes.graph\nGraph\n", b"(N}\x8c\x05_node}stb")
+    with pytest.raises(FormatError, match="gives state"):
+        read_skeletons(save(tmp_path / "a.npz", poison))
+    assert len(read_skeletons(save(tmp_path / "b", graph()))) == 3

@@ -1,0 +1,26 @@
+"""Settings of an XPRESS score."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from connectomics.settings import Settings
+
+Split = Literal["test", "validation", "training"]
+"""The regions that the XPRESS challenge evaluates."""
+
+
+class ScoreSettings(Settings):
+    """What is scored, and how strictly."""
+
+    split: Split | None = None
+    """Score this region of the challenge. Default: --roi-offset and --roi-size, else the whole file."""
+    dataset: str | None = None
+    """Data set in the file. Default: `submission`, or the only one there is."""
+    downsample: Annotated[int, Field(ge=1)] = 1
+    """Use every K-th voxel along each axis, as the official scorer's option does."""
+    errors: Path | None = None
+    """Write every split edge and every merge to this CSV file: place, segments, skeletons, cost."""
+    strict: bool = False
+    """Exit 2 where the official check or scorer would fail, instead of the figures after the repair."""
