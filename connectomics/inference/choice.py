@@ -8,7 +8,7 @@ from torch import nn
 
 from connectomics.errors import InputError
 from connectomics.inference import openvino_engine, torch_engine
-from connectomics.inference.engines import Engine
+from connectomics.inference.engines import Engine, Precision
 from connectomics.inference.fold import fold_batch_norm
 from connectomics.inference.footprint import tensor_bytes_per_voxel
 from connectomics.inference.memory import MemoryCost
@@ -31,10 +31,11 @@ QUEUED_BLOCKS = 4
 
 @dataclass(frozen=True)
 class Choice:
-    """A device, an engine, and the reason in words."""
+    """A device, an engine, the numbers it computes with, and the reason in words."""
 
     device: str
     engine: str
+    precision: Precision
     reason: str
 
 
@@ -60,14 +61,25 @@ def choose(settings: InferenceSettings) -> Choice:
         )
     on_gpu = settings.device != "cpu" and usable and settings.engine != "openvino"
     device = "cuda" if on_gpu else "cpu"
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if has_bf16(device) else "f32"
     if settings.engine != "auto":
-        return Choice(device, settings.engine, "as asked")
+        return Choice(device, settings.engine, precision, "as asked")
     if on_gpu:
-        return Choice(device, "torch", f"CUDA is usable: {torch.cuda.get_device_name()}")
+        return Choice(device, "torch", precision, f"CUDA is usable: {torch.cuda.get_device_name()}")
     why = "the CPU was asked for" if settings.device == "cpu" else "no usable CUDA device"
     if openvino_installed():
-        return Choice(device, "openvino", f"{why}; OpenVINO is the fastest engine on a CPU")
-    return Choice(device, "torch", f"{why}; OpenVINO is not installed")
+        return Choice(device, "openvino", precision, f"{why}; OpenVINO is the fastest engine on a CPU")
+    return Choice(device, "torch", precision, f"{why}; OpenVINO is not installed")
+
+
+def has_bf16(device: str) -> bool:
+    """True where the device has instructions of its own for bfloat16, so that it is the faster choice."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
 
 
 def make_engine(
@@ -87,17 +99,19 @@ def make_engine(
         Device, engine, threads.
     """
     choice = choose(settings)
-    logger.info("network on %s with %s: %s", choice.device, choice.engine, choice.reason)
+    logger.info(
+        "network on %s with %s in %s: %s", choice.device, choice.engine, choice.precision, choice.reason
+    )
     example = int_triple([max(d, 32 // d * d) for d in divisor])
     folded = fold_batch_norm(network, in_channels, example)
     tensors = tensor_bytes_per_voxel(folded, in_channels, divisor)
     engine: Engine
     if choice.engine == "openvino":
-        engine = OpenVinoEngine(folded, channels, in_channels, example, settings.threads)
-        work = tensors * openvino_engine.BYTES_FACTOR
+        engine = OpenVinoEngine(folded, channels, in_channels, example, settings.threads, choice.precision)
+        work = tensors * openvino_engine.BYTES_FACTOR[choice.precision]
     else:
-        engine = TorchEngine(folded, channels, choice.device, settings.threads)
-        work = tensors * torch_engine.BYTES_FACTOR
+        engine = TorchEngine(folded, channels, choice.device, settings.threads, choice.precision)
+        work = tensors * torch_engine.BYTES_FACTOR[choice.precision]
     if choice.device == "cuda":
         work = float(channels)
     queued = 4.0 * in_channels * QUEUED_TILES + channels * QUEUED_BLOCKS

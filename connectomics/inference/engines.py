@@ -1,12 +1,16 @@
 """What runs a network on one tile: the protocol that torch and OpenVINO fulfil."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 QUANTA = 255
 """Probabilities are stored as ``round(255 p)``."""
+
+
+Precision = Literal["f32", "bf16"]
+"""What a network computes with; what goes in and comes out is the same."""
 
 
 class Engine(Protocol):

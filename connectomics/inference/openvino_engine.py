@@ -1,4 +1,4 @@
-"""Run a network with OpenVINO on a CPU: float32, one graph compiled per tile shape."""
+"""Run a network with OpenVINO on a CPU, in float32 or bfloat16: one graph compiled per tile shape."""
 
 import logging
 import warnings
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from connectomics.errors import InputError
+from connectomics.inference.engines import Precision
 from connectomics.inference.torch_engine import Probabilities
 from connectomics.roi import IntTriple
 
 logger = logging.getLogger(__name__)
 
-BYTES_FACTOR = 1.0
+BYTES_FACTOR: dict[Precision, float] = {"f32": 1.0, "bf16": 0.75}
 """Process peak over `footprint.tensor_bytes_per_voxel`, as measured (scripts/benchmark_inference.py)."""
 
 
@@ -43,6 +44,8 @@ class OpenVinoEngine:
         Shape of the tile (zyx voxels) that the network is traced with, multiples of its divisor.
     threads
         CPU threads; None leaves OpenVINO's choice.
+    precision
+        What the network computes with.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class OpenVinoEngine:
         in_channels: int,
         example: IntTriple,
         threads: int | None = None,
+        precision: Precision = "f32",
     ) -> None:
         if not openvino_installed():
             raise InputError(
@@ -60,10 +64,10 @@ class OpenVinoEngine:
             )
         import openvino
 
-        self.name = "openvino on cpu"
+        self.name = f"openvino on cpu, {precision}"
         self.channels = channels
         self._core = openvino.Core()
-        self._config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        self._config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = threads
         tile = torch.zeros(1, in_channels, *example)

@@ -15,8 +15,9 @@ def _bytes(value: object) -> object:
 class InferenceSettings(Settings):
     """Settings of the network stage.
 
-    Device, engine and threads change the values by about 2e-3 of a probability at most; tile, margin and
-    memory change what lies near the faces between tiles; flips change everything a little.
+    Device, engine and threads change the values by about 2e-3 of a probability at most, precision by 2e-2
+    (2e-3 on average); tile, margin and memory change what lies near the faces between tiles; flips change
+    everything a little.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -24,6 +25,9 @@ class InferenceSettings(Settings):
 
     engine: Literal["auto", "torch", "openvino"] = "auto"
     """What runs the network; auto takes torch on CUDA, and on a CPU OpenVINO where it is installed."""
+
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+    """Numbers the network computes with; auto takes bf16 where the device has instructions for it."""
 
     tile: int | None = Field(default=None, gt=0)
     """Edge in voxels of the cube that one network call keeps; unset: the cheapest that fits the memory."""

@@ -30,7 +30,7 @@ class NetworkInput:
             "region": [[s.start, s.stop] for s in self.region.box],
             "model": {"name": self.model.contract.name, "sha256": self.model.sha256},
             "rescale": self.rescaled,
-            "inference": inference.model_dump(include={"tile", "margin", "flips", "memory"}),
+            "inference": inference.model_dump(include={"tile", "margin", "flips", "memory", "precision"}),
         }
 
 

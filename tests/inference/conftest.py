@@ -14,6 +14,10 @@ from connectomics.inference.predictor import Predictor
 from connectomics.inference.settings import InferenceSettings
 
 
+FIXED = {"engine": "torch", "device": "cpu", "threads": 1, "precision": "f32"}
+"""The same values on every machine."""
+
+
 class Pooling(nn.Module):
     """Convolution, pool by 2, convolution, up: sees 4 voxels to a side, in the pooling's phase."""
 
@@ -45,7 +49,7 @@ def network() -> nn.Module:
 @pytest.fixture
 def make(network: nn.Module) -> Callable[..., Predictor]:
     def build(margin: int = 6, granule: int = 8, channels: int = 3, **settings: object) -> Predictor:
-        values = InferenceSettings.parse({"engine": "torch", "device": "cpu", "threads": 1, **settings})
+        values = InferenceSettings.parse({**FIXED, **settings})
         engine, cost = make_engine(network, 1, channels, (2, 2, 2), values)
         rule = TileRule((margin,) * 3, (2, 2, 2), granule)
         return Predictor(engine, Affine(100.0, 50.0), rule, values, cost)

@@ -38,14 +38,29 @@ def test_a_norm_whose_convolution_is_used_elsewhere_stays():
     assert batch_norms(fold_batch_norm(Shared().eval(), 1, (4, 4, 4))) == 1
 
 
-def test_openvino_and_torch_agree(network):
+def quantised(network, **settings):
     tile = np.random.default_rng(0).normal(size=(1, 1, 16, 12, 8)).astype(np.float32)
-    values = {}
-    for engine in ("torch", "openvino"):
-        settings = InferenceSettings(device="cpu", engine=engine, threads=1)
-        values[engine] = choice.make_engine(network, 1, 3, (2, 2, 2), settings)[0](tile).astype(int)
-    assert np.abs(values["torch"] - values["openvino"]).max() <= 1
-    assert values["torch"].std() > 5, "test invalid"
+    asked = InferenceSettings(device="cpu", threads=1, **settings)
+    return choice.make_engine(network, 1, 3, (2, 2, 2), asked)[0](tile).astype(int)
+
+
+def test_openvino_and_torch_agree(network):
+    values = [quantised(network, engine=engine, precision="f32") for engine in ("torch", "openvino")]
+    assert np.abs(values[0] - values[1]).max() <= 1
+    assert values[0].std() > 5, "test invalid"
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_bfloat16_changes_little(network, engine):
+    exact, short = (quantised(network, engine=engine, precision=p) for p in ("f32", "bf16"))
+    assert np.abs(exact - short).max() <= 8 and np.abs(exact - short).mean() <= 1
+
+
+def test_auto_takes_bfloat16_where_the_processor_has_it(monkeypatch):
+    for has, precision in ((True, "bf16"), (False, "f32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": has})
+        assert choice.choose(InferenceSettings(device="cpu")).precision == precision
+        assert choice.choose(InferenceSettings(device="cpu", precision="f32")).precision == "f32"
 
 
 def test_footprint_counts_live_tensors():
@@ -71,6 +86,7 @@ def test_auto_without_cuda(monkeypatch):
 def test_auto_with_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     assert choice.choose(InferenceSettings()).device == "cuda"
     assert choice.choose(InferenceSettings(device="cpu")).engine == "openvino"
     with pytest.raises(InputError, match="CPU only"):
