@@ -13,7 +13,6 @@ from connectomics.inference.normalisation import Affine
 from connectomics.inference.predictor import Predictor
 from connectomics.inference.settings import InferenceSettings
 
-
 FIXED = {"engine": "torch", "device": "cpu", "threads": 1, "precision": "f32"}
 """The same values on every machine."""
 
