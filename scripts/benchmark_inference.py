@@ -1,4 +1,11 @@
-"""Benchmark the network stage: overlap, rate against MONAI's sliding window, memory, margins."""
+"""Benchmark the network stage: overlap, rate and VOI against MONAI's sliding window, memory, margins.
+
+    scripts/benchmark_inference.py fib25_train2.h5/raw --voxel-size 10 10 10 --model fib25-em \
+        --truth fib25_train2.h5/labels --scored 0 140 --rois 96 128 --repeats 3
+
+`torch` and `openvino` take --precision auto, `torch f32` float32. MONAI
+runs as its users call it: the network as loaded, float32, overlap 0.25, gaussian.
+"""
 
 import argparse
 import json
@@ -14,6 +21,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from monai.networks.nets import DynUNet
 
+from connectomics.evaluation.volumes import VoiTable
 from connectomics.inference.choice import make_engine
 from connectomics.inference.memory import TileRule
 from connectomics.inference.normalisation import sample_affine
@@ -23,8 +31,15 @@ from connectomics.io.ome_zarr import create_array, create_group
 from connectomics.io.opening import open_volume
 from connectomics.networks.checkpoint import load_network
 from connectomics.networks.models import find_model
+from connectomics.pipeline.segment import segmentation_settings, used_offsets
+from connectomics.segmentation.whole import segment_array
 
 CHANNELS = 12
+ENGINES = {
+    "openvino": {"engine": "openvino"},
+    "torch": {"engine": "torch"},
+    "torch f32": {"engine": "torch", "precision": "f32"},
+}
 NORM = ("batch", {"affine": True})
 
 
@@ -69,7 +84,7 @@ def blocks(lattice):
 
 
 def stream_once(predictor, raw):
-    """Wall seconds of streaming `raw` into a zarr array, in cores as blocks, and the peak memory."""
+    """Wall seconds of streaming `raw` into a zarr array, in cores as blocks, the peak memory, the values."""
     lattice = predictor.lattice(raw.shape)
     boxes = blocks(lattice)
     failures = []
@@ -95,9 +110,10 @@ def stream_once(predictor, raw):
             lambda i, error: failures.append(error),
         )
         wall = time.perf_counter() - start
+        values = out.read()
     if failures:
         raise failures[0]
-    return wall, peak.value
+    return wall, peak.value, values
 
 
 def bare_once(predictor, raw):
@@ -113,13 +129,27 @@ def bare_once(predictor, raw):
 
 
 def monai_once(network, raw, affine, roi):
-    """Wall seconds of MONAI's sliding window as its users call it, and the peak memory."""
+    """Wall seconds of MONAI's sliding window as its users call it, the peak memory, the values."""
     with Peak() as peak, torch.inference_mode():
         start = time.perf_counter()
         source = torch.from_numpy(affine.apply(raw))[None, None]
-        sliding_window_inference(source, (roi,) * 3, 1, network, overlap=0.25, mode="gaussian").sigmoid_()
+        found = sliding_window_inference(source, (roi,) * 3, 1, network, overlap=0.25, mode="gaussian")
+        found.sigmoid_()
         wall = time.perf_counter() - start
-    return wall, peak.value
+    return wall, peak.value, (found[0] * 255).round().to(torch.uint8).numpy()
+
+
+def voi(affinities, args):
+    """VOI sum of the model's own segmentation of these affinities, on the scored slices."""
+    model = find_model(args.model)
+    settings = segmentation_settings(model, {})
+    offsets = used_offsets(model, settings)
+    low, high = args.scored or (0, affinities.shape[1])
+    labels = segment_array(np.ascontiguousarray(affinities[: len(offsets)]), offsets, settings)[3]
+    table = VoiTable()
+    truth = open_volume(args.truth, args.voxel_size).read()[low:high].astype(np.uint64)
+    table.add(labels[low:high], truth)
+    return float(table.scores()["voi_sum"])
 
 
 def margins(setup, affine, raw, engine):
@@ -157,6 +187,8 @@ def main():
     parser.add_argument("--crop", type=int, default=None, help="use the first N voxels along each axis")
     parser.add_argument("--memory", default="4GB")
     parser.add_argument("--rois", type=int, nargs="*", default=[96, 128])
+    parser.add_argument("--truth", help="labels: also compare the segmentations that come of it (VOI)")
+    parser.add_argument("--scored", type=int, nargs=2, help="z slices of the truth that may be looked at")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -166,21 +198,26 @@ def main():
     setup = load(args)
 
     def fresh(name):
-        return predictor_of(*setup, affine, engine=name, device="cpu", memory=args.memory)
+        return predictor_of(*setup, affine, device="cpu", memory=args.memory, **ENGINES[name])
 
-    ours = {name: fresh(name) for name in ("openvino", "torch")}
+    ours = {name: fresh(name) for name in ENGINES}
+    vois: dict[str, float] = {}
     seconds: dict[str, list[float]] = {}
     peaks: dict[str, int] = {}
     for _ in range(args.repeats):
         for name in ours:
             made = fresh(name)  # its buffers go with it, so that no engine pays for another's
-            wall, peak = stream_once(made, raw)
+            wall, peak, values = stream_once(made, raw)
+            if args.truth and name not in vois:
+                vois[name] = voi(values, args)
             seconds.setdefault(f"{name} bare", []).append(bare_once(made, raw))
             seconds.setdefault(f"{name} stream", []).append(wall)
             peaks[name] = max(peaks.get(name, 0), peak)
             del made
         for roi in args.rois:
-            wall, peak = monai_once(setup[0], raw, affine, roi)
+            wall, peak, values = monai_once(setup[0], raw, affine, roi)
+            if args.truth and f"monai {roi}" not in vois:
+                vois[f"monai {roi}"] = voi(values, args)
             seconds.setdefault(f"monai {roi}", []).append(wall)
             peaks[f"monai {roi}"] = max(peaks.get(f"monai {roi}", 0), peak)
     median = {name: statistics.median(values) for name, values in seconds.items()}
@@ -196,6 +233,7 @@ def main():
             for name in ours
             for roi in args.rois
         },
+        "voi_sum": vois,
         "peak_bytes": peaks,
         "estimated_peak_bytes": {name: made.peak_bytes(raw.shape) for name, made in ours.items()},
         "margins": margins(setup, affine, small, "openvino"),

@@ -5,7 +5,6 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from connectomics.evaluation.nodes_in_region import NodesInRegion
 from connectomics.evaluation.skeleton_errors import SkeletonError
@@ -88,6 +87,8 @@ def _groups(numbers: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.intp]]
 def _merges(
     found: NodesInRegion, held: Held, name: NDArray[np.intp], lengths: dict[tuple[int, int], float]
 ) -> Iterator[SkeletonError]:
+    from scipy.spatial import cKDTree  # a fifth of a second that a score without a list does not pay
+
     total = float(found.lengths.sum()) or 1.0
     points, ids = found.skeletons.nodes, found.skeletons.ids
     for label, nodes in _groups(name.astype(np.int64)):

@@ -16,7 +16,6 @@ from connectomics.evaluation.sampling import voxels_of_nodes
 from connectomics.evaluation.settings import ScoreSettings, Split
 from connectomics.evaluation.skeletons import skeleton_scores
 from connectomics.evaluation.xpress import xpress_figures
-from connectomics.evaluation.xpress_errors import xpress_errors
 from connectomics.evaluation.xpress_oddities import find_oddities
 from connectomics.io.skeletons import Skeletons, read_skeletons
 from connectomics.io.submission import SPLITS, Submission, open_submission
@@ -112,6 +111,8 @@ def chosen_region(split: Split | None, region: RegionSettings) -> Roi | None:
 
 def write_errors(path: Path, found: NodesInRegion, volume: Volume) -> None:
     """Write the list of errors (`xpress_errors`) as CSV, `COLUMNS`; voxels are those of `volume`."""
+    from connectomics.evaluation.xpress_errors import xpress_errors
+
     errors = xpress_errors(found)
     places = np.array([error.position for error in errors]).reshape(-1, 3)
     voxels = voxels_of_nodes(places, volume.voxel_size, volume.offset).tolist()
