@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from connectomics.blockwise.output import open_run
+from connectomics.blockwise.pool import Threads
 from connectomics.blockwise.progress import Silent
 from connectomics.evaluation.compare import evaluate
 from connectomics.io.opening import open_volume
@@ -42,7 +43,9 @@ def main() -> None:
             tempfile.TemporaryDirectory(dir=options.scratch) as folder,
             open_run(Path(folder) / "out.zarr", "segment", {"benchmark": warm}, []) as run,
         ):
-            stage = Stage(run, grid, affinities, offsets, settings, thread_count(run_settings), Silent())
+            stage = Stage(
+                run, grid, affinities, offsets, settings, Threads(thread_count(run_settings)), Silent()
+            )
             seconds = run_stages(stage)
             if warm:
                 print(json.dumps(report(stage, seconds, options), indent=1))

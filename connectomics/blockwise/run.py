@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 
 from connectomics.blockwise.grid import Block, Grid
 from connectomics.blockwise.ledger import Failure, Ledger
+from connectomics.blockwise.pool import Pool, Submit, Threads
 from connectomics.blockwise.progress import Progress, Silent
 from connectomics.errors import InputError, RunFailed
 
@@ -25,13 +26,13 @@ def run_blocks(
     function: BlockFunction,
     ledger: Ledger,
     *,
-    workers: int = 1,
+    pool: Pool | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Call `function` on every block that the ledger does not call done.
 
     Blocks are independent: a block that fails is recorded and the others go on. At most two blocks per
-    worker are in flight, so memory does not grow with their number.
+    worker are in flight, so memory does not grow with their number, here or in a scheduler.
 
     Parameters
     ----------
@@ -43,8 +44,8 @@ def run_blocks(
         Reads its own input with its own halo, writes its own output; must be repeatable.
     ledger
         Where done and failed blocks are recorded.
-    workers
-        Threads; the functions release the GIL in their hot loops.
+    pool
+        Where it runs; one thread of this process by default.
     progress
         Told of every finished block.
 
@@ -56,34 +57,90 @@ def run_blocks(
         Every block failed because of the input: nothing could be done with it.
     """
 
-    def timed(block: Block) -> float:
-        start = time.perf_counter()
-        function(block)
-        return time.perf_counter() - start
-
+    pool = pool or Threads(1)
     with (
         _recorded(step, grid, ledger, progress) as (pending, done, failed),
-        ThreadPoolExecutor(workers, thread_name_prefix=step) as pool,
+        pool.serve(step, Timed(function)) as submit,
     ):
-        running: dict[Future[float], Block] = {}
-        queue = iter(pending)
-        try:
-            _submit(pool, timed, queue, running, 2 * workers)
-            while running:
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    block = running.pop(future)
-                    error = future.exception()
-                    if error is None:
-                        done(block, future.result())
-                    elif isinstance(error, Exception):
-                        failed(block, error)
-                    else:
-                        raise error
-                _submit(pool, timed, queue, running, 2 * workers)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        window = _Window(submit, pending, 2 * pool.size, pool.patience)
+        for block, future in window.finished():
+            error = future.exception()
+            if error is None:
+                done(block, future.result())
+            elif isinstance(error, Exception):
+                failed(block, error)
+            else:
+                raise error
+
+
+class Timed:
+    """A block function that returns the seconds it took."""
+
+    def __init__(self, function: BlockFunction) -> None:
+        self.function = function
+
+    def __call__(self, block: Block) -> float:
+        """Run it."""
+        start = time.perf_counter()
+        self.function(block)
+        return time.perf_counter() - start
+
+
+class _Window:
+    """A bounded number of blocks in flight; one that stays out too long is given out a second time."""
+
+    def __init__(self, submit: Submit, pending: list[Block], limit: int, patience: float | None) -> None:
+        self.submit = submit
+        self.queue = iter(pending)
+        self.limit = limit
+        self.patience = patience
+        self.running: dict[Future[float], tuple[Block, float]] = {}
+        self.over: set[int] = set()
+        self.again: set[int] = set()
+
+    def finished(self) -> Iterator[tuple[Block, "Future[float]"]]:
+        """Every block once, with the future that ended it."""
+        self._fill()
+        while self.running:
+            ended, _ = wait(self.running, timeout=self.patience, return_when=FIRST_COMPLETED)
+            for future in ended:
+                block, _ = self.running.pop(future)
+                twin = any(other.number == block.number for other, _ in self.running.values())
+                if block.number in self.over or (twin and future.exception() is not None):
+                    continue
+                self.over.add(block.number)
+                yield block, future
+            self._drop_twins()
+            self._hurry()
+            self._fill()
+
+    def _fill(self) -> None:
+        while len(self.running) < self.limit:
+            block = next(self.queue, None)
+            if block is None:
+                return
+            self._start(block)
+
+    def _start(self, block: Block) -> None:
+        self.running[self.submit(block)] = block, time.monotonic()
+
+    def _drop_twins(self) -> None:
+        for future, (block, _) in list(self.running.items()):
+            if block.number in self.over:
+                future.cancel()
+                del self.running[future]
+
+    def _hurry(self) -> None:
+        if self.patience is None:
+            return
+        now = time.monotonic()
+        for block, began in list(self.running.values()):
+            if now - began > self.patience and block.number not in self.again:
+                log.warning(
+                    "%s: nothing heard of it for %.0f s; given to another worker", block.name, now - began
+                )
+                self.again.add(block.number)
+                self._start(block)
 
 
 def run_stream(
@@ -137,17 +194,3 @@ def _raise_failures(step: str, total: int, failures: list[tuple[Failure, Excepti
         f"{first.step}: {len(failures)} of {total} blocks failed: {named}{more}. "
         "The others are done; run the same command again to do only these."
     )
-
-
-def _submit(
-    pool: ThreadPoolExecutor,
-    function: Callable[[Block], float],
-    queue: Iterator[Block],
-    running: dict[Future[float], Block],
-    limit: int,
-) -> None:
-    while len(running) < limit:
-        block = next(queue, None)
-        if block is None:
-            return
-        running[pool.submit(function, block)] = block

@@ -15,7 +15,7 @@ from connectomics.io.opening import open_volume
 from connectomics.io.pyramid import build_pyramid
 from connectomics.io.settings import ConvertSettings
 from connectomics.io.volume import Volume
-from connectomics.pipeline.resources import pyramid_levels, thread_count
+from connectomics.pipeline.resources import open_pool, pyramid_levels
 from connectomics.pipeline.settings import RunSettings
 from connectomics.roi import IntTriple
 
@@ -59,8 +59,8 @@ def convert_volume(
             if data.any():
                 target.write_box(one.box, data)
 
-        grid = Grid(volume.shape, block)
-        run_blocks("copy", grid, copy, run.ledger, workers=thread_count(run_settings), progress=progress)
+        with open_pool(run_settings) as pool:
+            run_blocks("copy", Grid(volume.shape, block), copy, run.ledger, pool=pool, progress=progress)
         levels = settings.levels or pyramid_levels(volume.shape)
         if levels > 1:
             build_pyramid(out, "", levels)

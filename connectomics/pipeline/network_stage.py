@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,10 @@ from numpy.typing import NDArray
 
 from connectomics.blockwise.grid import Block, Grid
 from connectomics.blockwise.output import Run
+from connectomics.blockwise.pool import Cluster, Pool
 from connectomics.blockwise.progress import Progress
-from connectomics.blockwise.run import run_stream
-from connectomics.inference.predictor import predictor_for
+from connectomics.blockwise.run import run_blocks, run_stream
+from connectomics.inference.predictor import Predictor, predictor_for
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import create_array, open_array
 from connectomics.pipeline.input import NetworkInput
@@ -21,28 +24,62 @@ CHUNK = 64
 """Edge of a chunk of the network's output; tile cores are multiples of half of it."""
 
 
-def run_network(
-    run: Run, given: NetworkInput, inference: InferenceSettings, name: str, channels: int, progress: Progress
-) -> None:
-    """Write the first `channels` channels of the network over the region to the array `name`.
+@dataclass(frozen=True)
+class Target:
+    """The array that a network's output goes to, how many of its channels, and who may compute it.
 
-    Values are uint8, round(255 p); the affinity offsets go into the array's attributes.
+    With `on_gpus`, workers without the Dask resource GPU get none of it.
+    """
+
+    name: str
+    channels: int
+    on_gpus: bool = False
+
+
+def run_network(
+    run: Run,
+    given: NetworkInput,
+    inference: InferenceSettings,
+    target: Target,
+    pool: Pool,
+    progress: Progress,
+) -> None:
+    """Write the first channels of the network over the region to an array.
+
+    Values are uint8, round(255 p); the affinity offsets go into the array's attributes. In one process,
+    reading, network and writing are overlapped; on a cluster each worker loads the network once and takes
+    one block at a time.
     """
     region, volume = given.region, given.region.volume
-    predictor = predictor_for(given.model, inference, volume.read_box, volume.shape, granule=CHUNK // 2)
+    predictor = _predictor(given, inference)
     core = predictor.lattice(volume.shape).core
-    if not run.has(name):
+    if not run.has(target.name):
+        offsets = given.model.contract.offsets[: target.channels]
         create_array(
             run.path,
-            name,
-            shape=(channels, *region.shape),
+            target.name,
+            shape=(target.channels, *region.shape),
             dtype=np.uint8,
             chunks=_chunks(core, region.shape),
             voxel_size=volume.voxel_size,
             offset=region.offset,
-            attributes={"offsets": [list(offset) for offset in given.model.contract.offsets[:channels]]},
+            attributes={"offsets": [list(offset) for offset in offsets]},
         )
-    target = open_array(run.path, name)
+    z, y, x = (low.start % c for low, c in zip(region.box, core, strict=True))
+    grid = Grid(region.shape, core, (z, y, x))
+    if isinstance(pool, Cluster):
+        del predictor  # the workers load their own
+        work = PredictBlock(run.path, given, inference, target)
+        chosen = pool.needing(GPU=1) if target.on_gpus else pool
+        run_blocks(target.name, grid, work, run.ledger, pool=chosen, progress=progress)
+    else:
+        stream = _streaming(predictor, run, given, target)
+        run_stream(target.name, grid, stream, run.ledger, progress=progress)
+
+
+def _streaming(predictor: Predictor, run: Run, given: NetworkInput, target: Target) -> Callable[..., None]:
+    region, volume = given.region, given.region.volume
+    array = open_array(run.path, target.name)
 
     def stream(
         blocks: list[Block],
@@ -53,7 +90,7 @@ def run_network(
 
         def write(index: int, values: NDArray[Any]) -> None:
             nonlocal began
-            target.write_box(blocks[index].box, values[:channels])
+            array.write_box(blocks[index].box, values[: target.channels])
             now = time.perf_counter()
             done(blocks[index], now - began)
             began = now
@@ -63,8 +100,37 @@ def run_network(
             volume.read_box, volume.shape, boxes, write, lambda index, error: failed(blocks[index], error)
         )
 
-    z, y, x = (low.start % c for low, c in zip(region.box, core, strict=True))
-    run_stream(name, Grid(region.shape, core, (z, y, x)), stream, run.ledger, progress=progress)
+    return stream
+
+
+@dataclass(frozen=True)
+class PredictBlock:
+    """Predicts and writes one block on a worker, whose process keeps the network for the next."""
+
+    path: Path
+    given: NetworkInput
+    inference: InferenceSettings
+    target: Target
+
+    def __call__(self, block: Block) -> None:
+        """Read, predict and write the block."""
+        region, volume = self.given.region, self.given.region.volume
+        key = (self.given.model.sha256, self.inference.model_dump_json(), volume.name, volume.shape)
+        if _kept.get("key") != key:
+            _kept.clear()
+            _kept.update(key=key, predictor=_predictor(self.given, self.inference))
+        predictor: Predictor = _kept["predictor"]
+        values = predictor.predict_box(volume.read_box, volume.shape, region.in_volume(block.box))
+        open_array(self.path, self.target.name).write_box(block.box, values[: self.target.channels])
+
+
+_kept: dict[str, Any] = {}
+"""The network that this process loaded last, and what for."""
+
+
+def _predictor(given: NetworkInput, inference: InferenceSettings) -> Predictor:
+    volume = given.region.volume
+    return predictor_for(given.model, inference, volume.read_box, volume.shape, granule=CHUNK // 2)
 
 
 def _chunks(core: IntTriple, shape: IntTriple) -> IntTriple:

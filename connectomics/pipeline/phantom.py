@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from connectomics.blockwise.grid import Block, Box, Grid, chunk_for_block
 from connectomics.blockwise.output import Run, open_run
+from connectomics.blockwise.pool import Pool
 from connectomics.blockwise.progress import Progress
 from connectomics.blockwise.run import run_blocks
 from connectomics.errors import InputError, OutputExistsError
@@ -17,7 +18,7 @@ from connectomics.io.pyramid import build_pyramid
 from connectomics.io.skeletons import write_swc
 from connectomics.phantom.phantom import Phantom
 from connectomics.phantom.settings import PhantomSettings
-from connectomics.pipeline.resources import pyramid_levels, thread_count
+from connectomics.pipeline.resources import open_pool, pyramid_levels
 from connectomics.pipeline.settings import RunSettings
 from connectomics.roi import Roi, int_triple, triple
 
@@ -59,8 +60,9 @@ def write_phantom(
         phantom = Phantom(settings)
         renders: dict[str, Render] = {"xray": phantom.xray, "em": phantom.em, "labels/truth": phantom.labels}
         grid = Grid(size, block)
-        for name in products:
-            _write_array(run, name, renders[name], grid, settings, thread_count(run_settings), progress)
+        with open_pool(run_settings) as pool:
+            for name in products:
+                _write_array(run, name, renders[name], grid, settings, pool, progress)
         if "labels/truth" in products:
             extent = triple([n * settings.voxel_size for n in size])
             traced = phantom.skeletons(Roi((0.0, 0.0, 0.0), extent))
@@ -76,7 +78,7 @@ def _write_array(
     render: Render,
     grid: Grid,
     settings: PhantomSettings,
-    workers: int,
+    pool: Pool,
     progress: Progress,
 ) -> None:
     if not run.has(name):
@@ -97,7 +99,7 @@ def _write_array(
     def write(block: Block) -> None:
         volume.write_box(block.box, render(block.box))
 
-    run_blocks(name, grid, write, run.ledger, workers=workers, progress=progress)
+    run_blocks(name, grid, write, run.ledger, pool=pool, progress=progress)
     levels = pyramid_levels(grid.shape)
     if levels > 1:
         build_pyramid(run.path, name, levels)

@@ -8,8 +8,8 @@ from connectomics.blockwise.progress import Progress
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.pyramid import build_pyramid
 from connectomics.pipeline.input import open_input
-from connectomics.pipeline.network_stage import run_network
-from connectomics.pipeline.resources import pyramid_levels
+from connectomics.pipeline.network_stage import Target, run_network
+from connectomics.pipeline.resources import open_pool, pyramid_levels, share_inference
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 
 PRODUCT = "prediction"
@@ -41,7 +41,9 @@ def predict_volume(
     with open_run(out, "predict", identity, [PRODUCT], overwrite=run_settings.overwrite) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
-        run_network(run, given, inference, PRODUCT, len(offsets), progress)
+        with open_pool(run_settings) as pool:
+            target = Target(PRODUCT, len(offsets), run_settings.gpu_per_worker)
+            run_network(run, given, share_inference(inference, run_settings), target, pool, progress)
         levels = pyramid_levels(given.region.shape)
         if levels > 1:
             build_pyramid(run.path, PRODUCT, levels)

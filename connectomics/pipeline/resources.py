@@ -3,9 +3,12 @@
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from connectomics.blockwise.grid import chunk_for_block
+from connectomics.blockwise.pool import Pool, Threads
+from connectomics.inference.settings import InferenceSettings
 from connectomics.pipeline.settings import RunSettings
 from connectomics.roi import IntTriple, int_triple
 
@@ -20,9 +23,38 @@ BASE_BYTES = 900e6
 BLOCK_EDGES = (128, 96, 64)
 
 
+@contextmanager
+def open_pool(settings: RunSettings) -> Iterator[Pool]:
+    """Where block functions run: the cluster of ``--cluster``, else threads of this process."""
+    if settings.cluster is None:
+        yield Threads(thread_count(settings))
+        return
+    from connectomics.blockwise.cluster import connect
+
+    with connect(settings.cluster, settings.patience) as cluster:
+        yield cluster
+
+
 def thread_count(settings: RunSettings) -> int:
     """Threads for block-wise work: ``--workers``, else one per core this process may use."""
     return settings.workers or len(os.sched_getaffinity(0))
+
+
+def worker_count(settings: RunSettings) -> int:
+    """Who shares ``--memory``: local workers, or threads; workers on other machines have it each."""
+    if settings.cluster is None:
+        return thread_count(settings)
+    number = settings.cluster.removeprefix("local:")
+    return int(number) if number.isdigit() and int(number) else 1
+
+
+def share_inference(inference: InferenceSettings, settings: RunSettings) -> InferenceSettings:
+    """What each of a cluster's local workers may take of the memory and the cores."""
+    if settings.cluster is None or not settings.cluster.startswith("local:"):
+        return inference
+    workers = worker_count(settings)
+    threads = inference.threads or max(1, len(os.sched_getaffinity(0)) // workers)
+    return inference.model_copy(update={"memory": inference.memory // workers, "threads": threads})
 
 
 def pyramid_levels(shape: Sequence[int]) -> int:
@@ -56,7 +88,9 @@ def block_for_memory(
     if settings.block is not None:
         chunk_for_block(settings.block, int_triple(shape))
         return settings.block
-    budget = (memory - BASE_BYTES) / thread_count(settings)
+    workers = worker_count(settings)
+    processes = 1 if settings.cluster is None else workers
+    budget = (memory - BASE_BYTES * processes) / workers
     for edge in BLOCK_EDGES:
         read = math.prod(min(edge + 2 * halo, n) for n in shape)
         if read * bytes_per_voxel <= budget:

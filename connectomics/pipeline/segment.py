@@ -7,6 +7,7 @@ from typing import Any
 from connectomics.affinities import NEAREST
 from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.output import Run, open_run
+from connectomics.blockwise.pool import Pool
 from connectomics.blockwise.progress import Progress
 from connectomics.errors import ModelError
 from connectomics.inference.settings import InferenceSettings
@@ -18,8 +19,8 @@ from connectomics.pipeline.fragment_stage import make_fragments
 from connectomics.pipeline.graph_stage import solve
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.label_stage import PRODUCTS, build_pyramids, write_labels
-from connectomics.pipeline.network_stage import run_network
-from connectomics.pipeline.resources import block_for_memory, thread_count
+from connectomics.pipeline.network_stage import Target, run_network
+from connectomics.pipeline.resources import block_for_memory, open_pool, share_inference
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.stage import Stage
 from connectomics.roi import IntTriple
@@ -88,9 +89,13 @@ def segment_volume(
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         offsets = used_offsets(given.model, settings)
         channels = len(given.model.contract.offsets) if keep_affinities else len(offsets)
-        run_network(run, given, inference, "affinities", channels, progress)
-        affinities = open_array(run.path, "affinities")
-        report = segment_affinities(run, affinities, offsets, settings, grid, run_settings, progress)
+        with open_pool(run_settings) as pool:
+            share = share_inference(inference, run_settings)
+            run_network(
+                run, given, share, Target("affinities", channels, run_settings.gpu_per_worker), pool, progress
+            )
+            affinities = open_array(run.path, "affinities")
+            report = segment_affinities(run, affinities, offsets, settings, grid, pool, progress)
         if not keep_affinities:
             run.remove("affinities")
         run.ledger.note("complete", report)
@@ -103,11 +108,11 @@ def segment_affinities(
     offsets: Sequence[IntTriple],
     settings: SegmentationSettings,
     grid: Grid,
-    run_settings: RunSettings,
+    pool: Pool,
     progress: Progress,
 ) -> dict[str, Any]:
     """Everything after the network, from affinities on disk to labels on disk."""
-    stage = Stage(run, grid, affinities, offsets, settings, thread_count(run_settings), progress)
+    stage = Stage(run, grid, affinities, offsets, settings, pool, progress)
     make_fragments(stage)
     collect_edges(stage)
     write_labels(stage, solve(stage))

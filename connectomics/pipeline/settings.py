@@ -29,5 +29,11 @@ class RunSettings(Settings):
     """Write block, voxels (z y x), whole chunks. Default: sized to --memory."""
     overwrite: bool = False
     """Replace what an earlier run of this command wrote to the output."""
+    cluster: str | None = None
+    """Run on Dask workers: local:N, tcp://HOST:PORT, or a TOML file that names a queue."""
+    gpu_per_worker: bool = False
+    """Give the network to those workers alone that have the Dask resource GPU, one block at a time each."""
+    patience: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds after which a block that a cluster's worker keeps silent about is given to another."""
     retry_failed: bool = False
     """Do the failed blocks of an earlier run again (a plain rerun does so too)."""

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.blockwise.grid import Box, Grid, inside
 from connectomics.blockwise.output import Run
-from connectomics.blockwise.progress import Progress
+from connectomics.blockwise.pool import Pool, Threads
+from connectomics.blockwise.progress import Progress, Silent
 from connectomics.blockwise.run import BlockFunction, run_blocks
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.volume import Volume
@@ -35,8 +37,8 @@ class Stage:
         The affinity offset of each channel, voxels zyx.
     settings : SegmentationSettings
         How to segment.
-    workers : int
-        Threads.
+    pool : Pool
+        Where the block functions run.
     progress : Progress
         Who watches.
     """
@@ -46,12 +48,16 @@ class Stage:
     affinities: Volume
     offsets: Sequence[IntTriple]
     settings: SegmentationSettings
-    workers: int
+    pool: Pool
     progress: Progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker on another machine needs: neither the pool nor who watches."""
+        return self.__dict__ | {"pool": Threads(1), "progress": Silent()}
 
     def run_blocks(self, step: str, work: BlockFunction) -> None:
         """Run `work` over the grid, recorded in the ledger as `step`."""
-        run_blocks(step, self.grid, work, self.run.ledger, workers=self.workers, progress=self.progress)
+        run_blocks(step, self.grid, work, self.run.ledger, pool=self.pool, progress=self.progress)
 
     def local_labels(self) -> Volume:
         """The scratch array of block-local labels."""

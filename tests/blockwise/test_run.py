@@ -4,6 +4,7 @@ import pytest
 
 from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.ledger import Ledger
+from connectomics.blockwise.pool import Threads
 from connectomics.blockwise.run import run_blocks, run_stream
 from connectomics.errors import FormatError, InputError, RunFailed
 
@@ -13,9 +14,9 @@ GRID = Grid((4, 4, 4), (2, 2, 2))
 @pytest.mark.parametrize("workers", [1, 3])
 def test_every_block_runs_once_and_a_rerun_does_nothing(tmp_path, workers):
     ledger, seen = Ledger(tmp_path), []
-    run_blocks("step", GRID, lambda block: seen.append(block.number), ledger, workers=workers)
+    run_blocks("step", GRID, lambda block: seen.append(block.number), ledger, pool=Threads(workers))
     assert sorted(seen) == list(range(8))
-    run_blocks("step", GRID, lambda block: seen.append(block.number), ledger, workers=workers)
+    run_blocks("step", GRID, lambda block: seen.append(block.number), ledger, pool=Threads(workers))
     assert len(seen) == 8
 
 
@@ -27,7 +28,7 @@ def test_a_failing_block_is_named_the_others_are_done_and_a_rerun_does_only_it(t
             raise ValueError("bad voxels")
 
     with pytest.raises(RunFailed, match=r"1 of 8 blocks failed: block 3 .*ValueError: bad voxels"):
-        run_blocks("step", GRID, fail_on_three, ledger, workers=2)
+        run_blocks("step", GRID, fail_on_three, ledger, pool=Threads(2))
     assert ledger.done("step") == {0, 1, 2, 4, 5, 6, 7}
     assert [failure.block for failure in ledger.failures("step")] == [3]
     seen = []

@@ -1,0 +1,108 @@
+"""Dask workers, real processes: what a thread would have done, and what if a worker dies or hangs."""
+
+import os
+import time
+
+import pytest
+
+from connectomics.blockwise.cluster import connect
+from connectomics.blockwise.grid import Grid
+from connectomics.blockwise.ledger import Ledger
+from connectomics.blockwise.run import run_blocks
+from connectomics.errors import InputError, RunFailed, SettingsError
+
+GRID = Grid((4, 4, 4), (2, 2, 2))
+
+
+@pytest.fixture(scope="module")
+def two_workers():
+    with connect("local:2", patience=2.0) as pool:
+        yield pool
+
+
+def note(folder):
+    """A block function that leaves the worker's process number in a file."""
+
+    def work(block):
+        (folder / f"{block.number}").write_text(str(os.getpid()))
+
+    return work
+
+
+def test_blocks_are_worked_on_by_other_processes(two_workers, tmp_path):
+    ledger = Ledger(tmp_path / "ledger")
+    run_blocks("step", GRID, note(tmp_path), ledger, pool=two_workers)
+    pids = {int((tmp_path / f"{number}").read_text()) for number in range(8)}
+    assert len(pids) == 2 and os.getpid() not in pids
+    assert ledger.done("step") == set(range(8))
+
+
+def test_a_failing_block_is_named(two_workers, tmp_path):
+    def work(block):
+        if block.number == 3:
+            raise ValueError("bad voxels")
+
+    with pytest.raises(RunFailed, match=r"1 of 8 blocks failed: block 3 .*ValueError: bad voxels"):
+        run_blocks("step", GRID, work, Ledger(tmp_path), pool=two_workers)
+
+
+def test_a_worker_that_is_killed_gives_its_block_to_another(two_workers, tmp_path):
+    def work(block):
+        if block.number == 5 and not (tmp_path / "killed").exists():
+            (tmp_path / "killed").touch()
+            os.kill(os.getpid(), 9)
+        note(tmp_path)(block)
+
+    ledger = Ledger(tmp_path / "ledger")
+    run_blocks("step", GRID, work, ledger, pool=two_workers)
+    assert (tmp_path / "killed").exists() and ledger.done("step") == set(range(8))
+
+
+def test_a_worker_that_hangs_loses_its_block_to_another(two_workers, tmp_path, caplog):
+    def work(block):
+        if block.number == 2 and not (tmp_path / "hung").exists():
+            (tmp_path / "hung").touch()
+            time.sleep(15)
+        note(tmp_path)(block)
+
+    began = time.monotonic()
+    ledger = Ledger(tmp_path / "ledger")
+    run_blocks("step", GRID, work, ledger, pool=two_workers)
+    assert (tmp_path / "hung").exists() and ledger.done("step") == set(range(8))
+    assert time.monotonic() - began < 14, "nobody waited for the one that hung"
+    assert "given to another worker" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cluster", "why"),
+    [
+        ("local:0", "expected a number of workers"),
+        ("local:many", "expected a number of workers"),
+        ("slurm", "expected local:N, tcp"),
+        ("missing.toml", "cannot be read"),
+    ],
+)
+def test_what_is_no_cluster(cluster, why):
+    with pytest.raises(InputError, match=why), connect(cluster):
+        pass
+
+
+def test_nobody_answers(monkeypatch):
+    monkeypatch.setattr("connectomics.blockwise.cluster.ANSWER_SECONDS", 0.5)
+    with pytest.raises(InputError, match="no Dask scheduler answers"), connect("tcp://127.0.0.1:9"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("queue = ", "cannot be read"),
+        ("jobs = 2", "expected the keys queue"),
+        ("queue = 'slrum'", "Did you mean 'slurm'"),
+        ("queue = 'slurm'\nnodes = 3", "expected the keys queue, jobs and options, got nodes, queue"),
+    ],
+)
+def test_what_is_no_queue(tmp_path, text, why):
+    (tmp_path / "queue.toml").write_text(text)
+    with pytest.raises(SettingsError, match=why), connect(f"{tmp_path}/queue.toml"):
+        pass
