@@ -32,6 +32,7 @@ COMMANDS = (
     "models",
     "data",
     "status",
+    "doctor",
 )
 for _name in COMMANDS:
     app.command(getattr(import_module(f"connectomics.cli.{_name}"), _name), name=_name)

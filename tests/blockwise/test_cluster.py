@@ -106,3 +106,42 @@ def test_what_is_no_queue(tmp_path, text, why):
     (tmp_path / "queue.toml").write_text(text)
     with pytest.raises(SettingsError, match=why), connect(f"{tmp_path}/queue.toml"):
         pass
+
+
+STANDS_IN_FOR_SBATCH = """#!/bin/sh
+# takes a job script, starts it here, and answers as SLURM does
+cp "$1" "{folder}/job.sh"
+setsid sh "{folder}/job.sh" >"{folder}/job.log" 2>&1 &
+echo $! >>"{folder}/jobs"
+echo "Submitted batch job $!"
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A folder on the path with `sbatch` and `scancel` that start and stop workers on this machine."""
+    scripts = {
+        "sbatch": STANDS_IN_FOR_SBATCH.format(folder=tmp_path),
+        "scancel": '#!/bin/sh\nfor job in "$@"; do kill -- -"$job" 2>/dev/null; done\ntrue\n',
+    }
+    for name, text in scripts.items():
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore")  # dask-jobqueue's own, and of sockets that its workers leave
+def test_workers_come_from_slurm(slurm):
+    options = f'cores = 1\nmemory = "1GB"\nprocesses = 1\ninterface = "lo"\nlog_directory = "{slurm}"'
+    text = f'queue = "slurm"\njobs = 1\n[options]\n{options}\nlocal_directory = "{slurm}"\n'
+    text += 'scheduler_options = { dashboard_address = ":0" }\n'
+    (slurm / "queue.toml").write_text(text)
+    with connect(f"{slurm}/queue.toml") as pool:
+        ledger = Ledger(slurm / "ledger")
+        run_blocks("step", GRID, note(slurm), ledger, pool=pool)
+    assert (slurm / "jobs").read_text().strip().isdigit()
+    assert ledger.done("step") == set(range(8))
+    assert (slurm / "0").read_text() != str(os.getpid())

@@ -1,0 +1,31 @@
+"""`doctor`: says what is here, and fails on what would make a run fail."""
+
+import json
+
+from connectomics.cli.main import run
+
+
+def told(tmp_path, *arguments):
+    out = tmp_path / "doctor.json"
+    code = run(["doctor", *map(str, arguments), "--json", str(out), "--quiet"])
+    return code, json.loads(out.read_text())
+
+
+def test_a_sound_machine(tmp_path, volume, model):
+    code, found = told(tmp_path, volume, "--model", model, "--memory", "1GB", "--tile", "64")
+    assert code == 0
+    assert "torch" in found["packages"] and "cores for this process" in found["processor"]
+    assert "(20.0, 10.0, 10.0)" in found["volume"].replace("[", "(").replace("]", ")")
+    assert "cores of (64, 64, 64)" in found["tiles"]
+    assert "cpu" in found["device"]
+
+
+def test_what_would_stop_a_run(tmp_path, capsys):
+    code, found = told(tmp_path, tmp_path / "missing.h5", "--memory", "900TB", "--cluster", "tcp:nowhere")
+    assert code == 1
+    assert (
+        "no such path" in found["volume"]
+        and "BAD" in found["memory"]
+        and "expected local:N" in found["cluster"]
+    )
+    assert "--memory" in capsys.readouterr().err
