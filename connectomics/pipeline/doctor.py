@@ -199,7 +199,8 @@ def _tiles(
         "tiles",
         "ok",
         f"cores of {lattice.core} voxels with {lattice.margin} of context, "
-        f"{lattice.largest / 1e6:.1f} Mvoxel a call: the fewest voxels computed of all that fit in {inference.memory / 1e9:.1f} GB; about "
+        f"{lattice.largest / 1e6:.1f} Mvoxel a call: the fewest voxels computed of all that fit in "
+        f"{inference.memory / 1e9:.1f} GB; about "
         f"{predictor.peak_bytes(source.shape) / 1e9:.1f} GB at the peak of the network",
     )
 
