@@ -12,6 +12,9 @@ from connectomics.blockwise.pool import Pool, Submit, Threads
 from connectomics.blockwise.progress import Progress, Silent
 from connectomics.errors import InputError, RunFailed
 
+TELL_SECONDS = 5.0
+"""How often the ledger is told which blocks are in flight, for `status`."""
+
 log = logging.getLogger(__name__)
 
 BlockFunction = Callable[[Block], None]
@@ -63,7 +66,11 @@ def run_blocks(
         pool.serve(step, Timed(function)) as submit,
     ):
         window = _Window(submit, pending, 2 * pool.size, pool.patience)
+        told = time.monotonic()
         for block, future in window.finished():
+            if time.monotonic() - told > TELL_SECONDS:
+                told = time.monotonic()
+                ledger.note(f"running-{step}", sorted(one.number for one, _ in window.running.values()))
             error = future.exception()
             if error is None:
                 done(block, future.result())
@@ -166,6 +173,8 @@ def _recorded(step: str, grid: Grid, ledger: Ledger, progress: Progress | None) 
     pending = [block for block in grid if block.number not in finished]
     failures: list[tuple[Failure, Exception]] = []
     watcher.start(step, len(grid), len(grid) - len(pending))
+    if pending:
+        ledger.note(f"plan-{step}", {"blocks": len(grid), "began": time.time(), "done": len(finished)})
 
     def done(block: Block, seconds: float) -> None:
         ledger.mark_done(step, block.number, block.name, seconds)

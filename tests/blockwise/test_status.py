@@ -1,10 +1,14 @@
 """What `status` says of a run: done, failed, how long, whether it is live."""
 
+import time
+
 import pytest
 
 from connectomics.blockwise.files import write_json
+from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.ledger import Ledger
 from connectomics.blockwise.lock import Lock
+from connectomics.blockwise.run import run_blocks
 from connectomics.blockwise.status import read_status
 from connectomics.errors import InputError
 
@@ -49,3 +53,19 @@ def test_a_place_without_runs_is_refused(tmp_path):
         read_status(tmp_path)
     with pytest.raises(InputError, match="no run has been recorded"):
         read_status(tmp_path / "missing")
+
+
+def test_how_much_is_left_and_at_what_rate(tmp_path):
+    ledger = Ledger(tmp_path / "ledger" / "segment")
+
+    def work(block):
+        time.sleep(0.01)
+        if block.number == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_blocks("edges", Grid((4, 4, 4), (2, 2, 2)), work, ledger)
+    found = read_status(tmp_path)["segment / edges"]
+    assert found["blocks"] == 8 and found["done"] == 6
+    assert 0 < found["blocks_per_second"] < 100
+    assert found["seconds_left"] == pytest.approx(2 / found["blocks_per_second"], abs=1)

@@ -99,6 +99,8 @@ CASES = [
         }.items()
     ],
     (f"{SEGMENT} --threshold high", "threshold"),
+    (f"{SEGMENT} --cluster slurm", "expected local:N"),
+    (f"{SEGMENT} --cluster local:0", "expected a number of workers"),
     (f"{SEGMENT} --block 20 20 20", "--block 20 20 20: .*multiples"),
     ("convert BAD/a.h5/bare out.zarr --voxel-size 0 1 1", "--voxel-size: must be positive"),
     ("convert BAD/a.h5/bare out.zarr --voxel-size -1 1 1", "--voxel-size: must be positive"),
