@@ -4,6 +4,7 @@ import numpy as np
 
 from connectomics.blockwise.grid import Block, grow, inside
 from connectomics.pipeline.stage import Nodes, Stage
+from connectomics.segmentation.agglomeration import PERCENTS
 from connectomics.segmentation.edges import block_edges
 
 
@@ -23,7 +24,7 @@ def collect_edges(stage: Stage) -> None:
             affinities[: len(offsets)],
             offsets,
             inside(block.box, outer),
-            with_histogram=stage.settings.linkage == "median",
+            with_histogram=stage.settings.linkage in PERCENTS,
         )
         table = stage.run.ledger.load_table("fragments", block.number)
         mine = nodes.bases[block.number] + table["link_labels"].astype(np.int64) - 1

@@ -1,7 +1,6 @@
 """Hierarchical agglomeration of a region graph, strongest edge first, with exact and repeatable order."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +8,11 @@ from numpy.typing import NDArray
 from connectomics.errors import InputError
 from connectomics.segmentation.merging import merge_greedily
 from connectomics.segmentation.region_graph import RegionGraph
+from connectomics.segmentation.settings import Linkage
 from connectomics.segmentation.stitching import union
+
+PERCENTS: dict[Linkage, int] = {"median": 50, "percentile90": 90}
+"""The linkages that need histograms, and the percentile each takes."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +50,17 @@ class MergeTree:
         return np.unique(roots, return_inverse=True)[1].astype(np.uint64)
 
 
-def agglomerate(
-    graph: RegionGraph, fragments: int, linkage: Literal["mean", "median"], threshold: float
-) -> MergeTree:
+def agglomerate(graph: RegionGraph, fragments: int, linkage: Linkage, threshold: float) -> MergeTree:
     """Merge fragments while the strongest edge is above `threshold`.
 
     Parameters
     ----------
     graph
-        Edges with their sums; for the median with histograms.
+        Edges with their sums; for a percentile with histograms.
     fragments
         Number of fragments; ids are 1..fragments.
     linkage
-        The affinity between two segments: mean or median over all voxel pairs between them.
+        The affinity between two segments: mean or a percentile over all voxel pairs between them.
     threshold
         0..1; merges above a higher threshold are a prefix of these, see `MergeTree.lut`.
 
@@ -70,15 +71,15 @@ def agglomerate(
     Raises
     ------
     InputError
-        The median is asked for and the graph has no histograms.
+        A percentile is asked for and the graph has no histograms.
     """
     histogram = graph.histogram
-    if linkage == "median" and histogram is None:
-        raise InputError("agglomeration: the median needs edges measured with histograms.")
-    if linkage == "mean" or histogram is None:
+    percent = PERCENTS.get(linkage)
+    if percent is not None and histogram is None:
+        raise InputError(f"agglomeration: the {linkage} needs edges measured with histograms.")
+    if percent is None or histogram is None:
         histogram = np.zeros((0, 0), np.uint32)
     edges = graph.edges.astype(np.int64)
-    pairs, affinity = merge_greedily(
-        edges, graph.count.copy(), graph.total.copy(), histogram.copy(), fragments + 1, 255.0 * threshold
-    )
+    sums = graph.count.copy(), graph.total.copy(), histogram.copy()
+    pairs, affinity = merge_greedily(edges, *sums, percent or 0, fragments + 1, 255.0 * threshold)
     return MergeTree(pairs, affinity / 255.0, fragments)

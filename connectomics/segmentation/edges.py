@@ -31,7 +31,7 @@ class BlockEdges:
     contacts : (E,) int64
         Those of them that are nearest neighbours.
     histogram : (E, 256) uint32 or None
-        How often each affinity occurs; for the median.
+        How often each affinity occurs; for percentiles.
     """
 
     u: NDArray[np.int64]

@@ -8,7 +8,7 @@ EMPTY = -1
 
 
 @njit(cache=True, nogil=True)
-def merge_greedily(edges, count, total, histogram, nodes, threshold):  # type: ignore[no-untyped-def]
+def merge_greedily(edges, count, total, histogram, percent, nodes, threshold):  # type: ignore[no-untyped-def]
     """Merge the two ends of the strongest edge until none is above `threshold`.
 
     Parameters
@@ -16,9 +16,11 @@ def merge_greedily(edges, count, total, histogram, nodes, threshold):  # type: i
     edges
         (E, 2) int64 nodes; overwritten.
     count, total
-        (E,) int64 sums; overwritten. Affinity = total / count, or the median of the histogram.
+        (E,) int64 sums; overwritten. Affinity = total / count, or a percentile of the histogram.
     histogram
         (E, 256) uint32, or (0, 0) for the mean; overwritten.
+    percent
+        Which percentile, where there are histograms.
     nodes
         Number of nodes.
     threshold
@@ -41,13 +43,13 @@ def merge_greedily(edges, count, total, histogram, nodes, threshold):  # type: i
         for side in range(2):
             _append(first, last, following, degree, edges[edge, side], 2 * edge + side)
         _put(table, edges, edge)
-        affinity = _affinity(count, total, histogram, edge)
+        affinity = _affinity(count, total, histogram, percent, edge)
         if affinity > threshold:
             heap_key, heap_edge, size = _push(heap_key, heap_edge, size, affinity, edge)
     pairs, strengths, merges = np.empty((nodes, 2), np.int64), np.empty(nodes), 0
     while size:
         key, edge, size = _pop(heap_key, heap_edge, size)
-        if edges[edge, 0] == GONE or key != _affinity(count, total, histogram, edge):
+        if edges[edge, 0] == GONE or key != _affinity(count, total, histogram, percent, edge):
             continue  # merged away, or re-entered with a newer affinity
         keep, lose = edges[edge, 0], edges[edge, 1]
         if degree[lose] > degree[keep] or (degree[lose] == degree[keep] and lose < keep):
@@ -56,7 +58,7 @@ def merge_greedily(edges, count, total, histogram, nodes, threshold):  # type: i
         merges += 1
         _take(table, edges, edge)
         edges[edge, 0] = GONE
-        graph = (edges, count, total, histogram, table, first, last, following, degree)
+        graph = (edges, count, total, histogram, percent, table, first, last, following, degree)
         heap_key, heap_edge, size = _rewire(graph, keep, lose, threshold, heap_key, heap_edge, size)
     return pairs[:merges].copy(), strengths[:merges].copy()
 
@@ -64,7 +66,7 @@ def merge_greedily(edges, count, total, histogram, nodes, threshold):  # type: i
 @njit(cache=True, nogil=True)
 def _rewire(graph, keep, lose, threshold, heap_key, heap_edge, size):  # type: ignore[no-untyped-def]
     """Give the edges of `lose` to `keep`; those that `keep` had already add up."""
-    edges, count, total, histogram, table, first, last, following, degree = graph
+    edges, count, total, histogram, percent, table, first, last, following, degree = graph
     half = first[lose]
     while half != EMPTY:
         after, moved, side = following[half], half // 2, half % 2
@@ -78,7 +80,7 @@ def _rewire(graph, keep, lose, threshold, heap_key, heap_edge, size):  # type: i
             else:
                 _add(count, total, histogram, other, moved)
                 edges[moved, 0] = GONE
-                affinity = _affinity(count, total, histogram, other)
+                affinity = _affinity(count, total, histogram, percent, other)
                 if affinity > threshold:
                     heap_key, heap_edge, size = _push(heap_key, heap_edge, size, affinity, other)
         half = after
@@ -86,13 +88,13 @@ def _rewire(graph, keep, lose, threshold, heap_key, heap_edge, size):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def _affinity(count, total, histogram, edge):  # type: ignore[no-untyped-def]
+def _affinity(count, total, histogram, percent, edge):  # type: ignore[no-untyped-def]
     if histogram.shape[0] == 0:
         return total[edge] / count[edge]
-    half, seen = (count[edge] + 1) // 2, 0
+    rank, seen = (count[edge] * percent + 99) // 100, 0
     for value in range(histogram.shape[1]):
         seen += histogram[edge, value]
-        if seen >= half:
+        if seen >= rank:
             return float(value)
     return 0.0
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from connectomics.settings import Settings
 
+Linkage = Literal["mean", "median", "percentile90"]
 Stride = Annotated[int, Field(ge=1, le=16)]
 
 
@@ -30,9 +31,9 @@ class SegmentationSettings(Settings):
     """Fragments grow at most this many voxels into the boundary; large fills everything."""
     mutex_strides: tuple[Stride, Stride, Stride] = (3, 3, 3)
     """Mutex watershed: only every so many voxels (z y x) repel over long range."""
-    linkage: Literal["mean", "median"] = "mean"
-    """What the affinity between two segments is: the mean or the median over all pairs of voxels between
-    them."""
+    linkage: Linkage = "mean"
+    """What the affinity between two segments is, over all pairs of voxels between them: their mean, median,
+    or the percentile that 90% of them do not exceed (a few strong places suffice; for thin necks)."""
     threshold: float = Field(0.5, ge=0, le=1)
     """Segments are merged, the strongest pair first, while their affinity is above this."""
     long_range: bool = False

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.roi import IntTriple
-from connectomics.segmentation.agglomeration import agglomerate
+from connectomics.segmentation.agglomeration import PERCENTS, agglomerate
 from connectomics.segmentation.cleanup import drop_small
 from connectomics.segmentation.edges import block_edges
 from connectomics.segmentation.fragments import block_fragments
@@ -64,6 +64,6 @@ def fragment_graph(
         affinities[: len(used)],
         used,
         box,
-        with_histogram=settings.linkage == "median",
+        with_histogram=settings.linkage in PERCENTS,
     )
     return fragments, merge_edges([edges], table)

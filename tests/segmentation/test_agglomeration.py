@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectomics.errors import InputError
-from connectomics.segmentation.agglomeration import agglomerate
+from connectomics.segmentation.agglomeration import PERCENTS, agglomerate
 from connectomics.segmentation.edges import BlockEdges
 from connectomics.segmentation.region_graph import RegionGraph, merge_edges
 
@@ -64,6 +64,12 @@ def test_no_edges_no_fragments():
     assert segments(agglomerate(empty, 0, "mean", 0.5).lut(0.5)) == [0]
 
 
+def strength_of(values, linkage):
+    if linkage == "mean":
+        return values.mean()
+    return np.sort(values)[-(-len(values) * PERCENTS[linkage] // 100) - 1]
+
+
 def directly(given, nodes, linkage, threshold):
     """Greedy merging by searching all pairs of segments at each step."""
     owner = list(range(nodes + 1))
@@ -76,7 +82,7 @@ def directly(given, nodes, linkage, threshold):
         best = None
         for pair, row in between.items():
             values = np.repeat(np.arange(256), row)
-            strength = values.mean() if linkage == "mean" else np.sort(values)[(len(values) + 1) // 2 - 1]
+            strength = strength_of(values, linkage)
             if strength > 255 * threshold and (best is None or strength > best[0]):
                 best = (strength, pair)
         if best is None:
@@ -94,15 +100,15 @@ def graphs(draw):
     return nodes, graph(*[(*pair, random.integers(0, 256, random.integers(1, 6))) for pair in chosen])
 
 
-@pytest.mark.parametrize("linkage", ["mean", "median"])
+@pytest.mark.parametrize("linkage", ["mean", "median", "percentile90"])
 @given(case=graphs(), threshold=st.sampled_from([0.2, 0.4, 0.6]))
 @settings(max_examples=60, deadline=None)
 def test_equals_the_direct_one(linkage, case, threshold):
     nodes, given_graph = case
-    if linkage == "median":  # ties are common among medians; only compare when there are none
+    if linkage != "mean":  # ties are common among medians; only compare when there are none
         values = [np.repeat(np.arange(256), row) for row in given_graph.histogram]
-        medians = [np.sort(v)[(len(v) + 1) // 2 - 1] for v in values]
-        if len(set(medians)) < len(medians):
+        strengths = [strength_of(v, linkage) for v in values]
+        if len(set(strengths)) < len(strengths):
             return
     found = agglomerate(given_graph, nodes, linkage, threshold).lut(threshold)
     expected = directly(given_graph, nodes, linkage, threshold)
