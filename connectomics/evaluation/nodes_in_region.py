@@ -1,6 +1,6 @@
 """Skeleton nodes in the region that XPRESS evaluates, and the label under each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from connectomics.blockwise.progress import Progress, Silent
 from connectomics.errors import GeometryError, InputError
 from connectomics.io.skeletons import Skeletons, connected_pieces
+from connectomics.io.strided import cut_box, read_strided
 from connectomics.io.volume import Box, Volume
 from connectomics.roi import IntTriple, Roi, int_triple
 
 _LARGEST_LABEL = 2**64 - 1
-_SLAB_VOXELS = 8_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def find_nodes(
     downsample
         Use every k-th voxel, the first included.
     progress
-        Told of the slabs read.
+        Told of the blocks read.
 
     Raises
     ------
@@ -148,37 +148,20 @@ def _nothing_inside(skeletons: Skeletons, begin: Sequence[int], end: Sequence[in
 def _read(
     volume: Volume, box: Box, step: int, index: NDArray[np.int64], progress: Progress
 ) -> tuple[NDArray[np.uint64], int]:
-    """Labels at indices of the strided region, and the largest label of it, slab by slab."""
+    """Labels at indices of the strided region, and the largest label of it, block by block."""
     labels = np.zeros(len(index), np.uint64)
     highest = 0
-    order = np.argsort(index[:, 0], kind="stable")
-    planes = index[order, 0]
-    slabs = list(_slabs(volume, box, step))
-    progress.start("read", len(slabs), 0)
-    for low, high in slabs:
-        start = box[0].start
-        slab = volume.read_box((slice(start + low * step, start + (high - 1) * step + 1), box[1], box[2]))
-        whole = as_labels(slab[::step, ::step, ::step], volume.name)
-        highest = max(highest, int(whole.max()))
-        members = order[np.searchsorted(planes, low) : np.searchsorted(planes, high)]
-        z, y, x = index[members].T
-        labels[members] = whole[z - low, y, x]
+    progress.start("read", len(cut_box(volume, box)), 0)
+    for target, part in read_strided(volume, box, (step, step, step)):
+        if part.size:
+            whole = as_labels(part, volume.name)
+            highest = max(highest, int(whole.max()))
+            low, high = [s.start for s in target], [s.stop for s in target]
+            members = np.flatnonzero(((index >= low) & (index < high)).all(axis=1))
+            labels[members] = whole[tuple((index[members] - low).T)]
         progress.advance("read")
     progress.finish("read")
     return labels, highest
-
-
-def _slabs(volume: Volume, box: Box, step: int) -> Iterator[tuple[int, int]]:
-    """Ranges of planes (of the strided region) to read at once: whole chunks, a few Mvoxel."""
-    plane = (box[1].stop - box[1].start) * (box[2].stop - box[2].start)
-    chunk = volume.chunks[0] if volume.chunks else 1
-    thick = max(1, _SLAB_VOXELS // plane // chunk) * chunk
-    low, total = 0, len(range(box[0].start, box[0].stop, step))
-    while low < total:
-        stop = ((box[0].start + low * step) // thick + 1) * thick  # the next chunk face, in voxels
-        high = min(total, max(low + 1, -(-(stop - box[0].start) // step)))
-        yield low, high
-        low = high
 
 
 def as_labels(array: NDArray[Any], name: str) -> NDArray[np.uint64]:

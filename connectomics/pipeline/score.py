@@ -49,7 +49,7 @@ def score_submission(
     settings, region
         What to score.
     progress
-        Told of the slabs read.
+        Told of the blocks read.
 
     Returns
     -------

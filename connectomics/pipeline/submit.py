@@ -4,8 +4,6 @@ import logging
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from connectomics.evaluation.nodes_in_region import as_labels
 from connectomics.evaluation.settings import Split
 from connectomics.io.opening import open_volume
 from connectomics.io.staging import unwritable
+from connectomics.io.strided import cut_box, read_strided
 from connectomics.io.submission import (
     DATA_SET,
     FILE_NAME,
@@ -30,7 +29,6 @@ from connectomics.io.volume import Box, Volume
 from connectomics.pipeline.settings import RegionSettings
 from connectomics.roi import IntTriple, Roi
 
-_BLOCK = 256
 _CHUNK = 64
 _EXACT_IN_FLOAT = 2**53
 
@@ -128,7 +126,8 @@ def check_submission(path: Path, split: Split = "test") -> list[str]:
             wrong.append(f"it spans {volume.roi.offset} to {volume.roi.end} nm")
         if wrong:
             raise RunFailed(f"{path.name}: does not pass: {'; '.join(wrong)}.")
-        highest = max(int(volume.read_box(box).max()) for box in _boxes(volume, volume.slices(volume.roi)))
+        boxes = cut_box(volume, volume.slices(volume.roi))
+        highest = max(int(volume.read_box(box).max()) for box in boxes)
     if highest > _largest(volume.shape):
         raise RunFailed(f"{path.name}: does not pass: label {highest} overflows in the official scorer.")
     return [
@@ -168,33 +167,12 @@ def _strided(volume: Volume, box: Box, stride: IntTriple, progress: Progress) ->
     """Every stride-th voxel of a box as uint64; the volume is read a block at a time."""
     shape = [len(range(s.start, s.stop, step)) for s, step in zip(box, stride, strict=True)]
     labels = np.zeros(shape, np.uint64)
-    boxes = list(_boxes(volume, box))
-    progress.start("pack", len(boxes), 0)
-    for block in boxes:
-        source, target = zip(*map(_picked, block, box, stride), strict=True)
-        z, y, x = source
-        labels[target] = as_labels(volume.read_box(block)[z, y, x], volume.name)
+    progress.start("pack", len(cut_box(volume, box)), 0)
+    for target, part in read_strided(volume, box, stride):
+        labels[target] = as_labels(part, volume.name)
         progress.advance("pack")
     progress.finish("pack")
     return labels
-
-
-def _picked(block: slice, whole: slice, step: int) -> tuple[slice, slice]:
-    """Which voxels of a block are picked along one axis, and where in the result they go."""
-    first = -(-(block.start - whole.start) // step)
-    last = -(-(block.stop - whole.start) // step)
-    return slice(first * step + whole.start - block.start, None, step), slice(first, last)
-
-
-def _boxes(volume: Volume, box: Box) -> Iterator[Box]:
-    """Cut a box into blocks of about 256 voxels a side along chunk faces, so that no chunk is read twice."""
-    chunks = volume.chunks or (1, 1, 1)
-    cuts = []
-    for along, chunk in zip(box, chunks, strict=True):
-        edge = max(1, _BLOCK // chunk) * chunk
-        inner = range((along.start // edge + 1) * edge, along.stop, edge)
-        cuts.append([slice(a, b) for a, b in pairwise([along.start, *inner, along.stop])])
-    yield from product(*cuts)
 
 
 def _check_labels(labels: NDArray[np.uint64], name: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from connectomics.blockwise.progress import Silent
 from connectomics.cli.main import run
 from connectomics.errors import GeometryError, InputError, OutputExistsError, RunFailed
+from connectomics.io import strided
 from connectomics.io.submission import SPLITS
 from connectomics.pipeline import submit
 from connectomics.pipeline.settings import RegionSettings
@@ -22,7 +23,8 @@ REGION = Roi((3267.0,) * 3, (990.0, 1188.0, 1386.0))  # 10 x 12 x 14 voxels of 9
 def small(monkeypatch):
     """The challenge with a region that a test can fill."""
     monkeypatch.setitem(SPLITS, "test", REGION)
-    monkeypatch.setattr(submit, "_BLOCK", 16)
+    monkeypatch.setattr(strided.cut_box, "__defaults__", (16,))
+    monkeypatch.setattr(strided.read_strided, "__defaults__", (16,))
     monkeypatch.setattr(submit, "_CHUNK", 4)
 
 

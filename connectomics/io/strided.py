@@ -1,0 +1,48 @@
+"""Every k-th voxel of a box, read block by block along chunk faces, so that no chunk is read twice."""
+
+from collections.abc import Iterator
+from itertools import pairwise, product
+from typing import Any
+
+from numpy.typing import NDArray
+
+from connectomics.io.volume import Box, Volume
+from connectomics.roi import IntTriple
+
+BLOCK_EDGE = 256
+"""Edge, voxels, that a block does not exceed unless a chunk does: 134 MB of 64-bit labels."""
+
+
+def cut_box(volume: Volume, box: Box, edge: int = BLOCK_EDGE) -> list[Box]:
+    """Cut a box of a volume into blocks of whole chunks, as far as it is made of whole chunks."""
+    cuts = []
+    for along, chunk in zip(box, volume.chunks or (1, 1, 1), strict=True):
+        length = max(1, edge // chunk) * chunk
+        inner = range((along.start // length + 1) * length, along.stop, length)
+        cuts.append([slice(a, b) for a, b in pairwise([along.start, *inner, along.stop])])
+    return [(z, y, x) for z, y, x in product(*cuts)]
+
+
+def read_strided(
+    volume: Volume, box: Box, step: IntTriple, edge: int = BLOCK_EDGE
+) -> Iterator[tuple[Box, NDArray[Any]]]:
+    """Read every `step`-th voxel (zyx) of a box, the first included.
+
+    Yields
+    ------
+    target : tuple of slice
+        Where in the strided result the part goes.
+    part : ndarray
+        The voxels, as the volume holds them.
+    """
+    for block in cut_box(volume, box, edge):
+        picked = [_pick(*axis) for axis in zip(block, box, step, strict=True)]
+        (sz, tz), (sy, ty), (sx, tx) = picked
+        yield (tz, ty, tx), volume.read_box(block)[sz, sy, sx]
+
+
+def _pick(block: slice, whole: slice, step: int) -> tuple[slice, slice]:
+    """Which voxels of a block are picked along one axis, and where in the result they go."""
+    first = -(-(block.start - whole.start) // step)
+    last = -(-(block.stop - whole.start) // step)
+    return slice(first * step + whole.start - block.start, None, step), slice(first, last)
