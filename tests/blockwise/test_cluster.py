@@ -1,8 +1,10 @@
 """Dask workers, real processes: what a thread would have done, and what if a worker dies or hangs."""
 
 import os
+import sys
 import time
 
+import cloudpickle
 import pytest
 
 from connectomics.blockwise.cluster import connect
@@ -10,6 +12,8 @@ from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.ledger import Ledger
 from connectomics.blockwise.run import run_blocks
 from connectomics.errors import InputError, RunFailed, SettingsError
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
 
 GRID = Grid((4, 4, 4), (2, 2, 2))
 
