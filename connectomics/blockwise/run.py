@@ -71,6 +71,8 @@ def run_blocks(
             if time.monotonic() - told > TELL_SECONDS:
                 told = time.monotonic()
                 ledger.note(f"running-{step}", sorted(one.number for one, _ in window.running.values()))
+            if future.cancelled():  # nobody here cancels a block that is waited for
+                raise RunFailed(f"{step}: the cluster was lost. Run the same command again to go on.")
             error = future.exception()
             if error is None:
                 done(block, future.result())
@@ -113,7 +115,8 @@ class _Window:
             for future in ended:
                 block, _ = self.running.pop(future)
                 twin = any(other.number == block.number for other, _ in self.running.values())
-                if block.number in self.over or (twin and future.exception() is not None):
+                spoilt = future.cancelled() or future.exception() is not None
+                if block.number in self.over or (twin and spoilt):
                     continue
                 self.over.add(block.number)
                 yield block, future

@@ -9,7 +9,13 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from connectomics.blockwise.cluster import connect
+from connectomics.blockwise.grid import Grid
+from connectomics.blockwise.ledger import Ledger
+from connectomics.blockwise.progress import Silent
+from connectomics.blockwise.run import run_blocks
 from connectomics.cli.main import run
+from connectomics.errors import RunFailed
 from connectomics.io.opening import open_volume
 from tests.pipeline.test_segment import assert_same, clean, command  # noqa: F401
 
@@ -18,7 +24,11 @@ BLOCK = ["--block", "32", "32", "32", "--threads", "1"]
 
 @contextmanager
 def scheduler_with_two_workers(folder):
-    """A Dask scheduler and two workers, each a process started by its own command, as on a cluster."""
+    """A Dask scheduler and two workers, each a process started by its own command, as on a cluster.
+
+    Yields the file that says where the scheduler is, and the scheduler's process.
+    """
+    folder.mkdir(exist_ok=True)
     file = folder / "scheduler.json"
     common = ["--scheduler-file", str(file), "--no-dashboard"]
     dask = [
@@ -46,7 +56,7 @@ def scheduler_with_two_workers(folder):
         for number in range(2):
             local = ["--local-directory", str(folder / f"worker{number}"), "--no-nanny"]
             processes.append(subprocess.Popen([*worker, *local], **quiet))
-        yield file
+        yield file, processes[0]
     finally:
         for process in reversed(processes):
             process.terminate()
@@ -55,12 +65,39 @@ def scheduler_with_two_workers(folder):
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    with scheduler_with_two_workers(tmp_path_factory.mktemp("dask")) as file:
-        for _ in range(300):
-            if file.exists() and file.read_text():
-                break
-            time.sleep(0.1)
-        yield json.loads(file.read_text())["address"]
+    with scheduler_with_two_workers(tmp_path_factory.mktemp("dask")) as (file, _):
+        yield address_in(file)
+
+
+def address_in(file):
+    """What the scheduler says of itself, once it does."""
+    for _ in range(300):
+        if file.exists() and file.read_text():
+            break
+        time.sleep(0.1)
+    return json.loads(file.read_text())["address"]
+
+
+def test_a_scheduler_that_is_killed_ends_the_run_and_another_goes_on(tmp_path):
+    grid, ledger = Grid((4, 4, 8), (2, 2, 2)), Ledger(tmp_path / "ledger")
+    with (
+        scheduler_with_two_workers(tmp_path / "first") as (file, scheduler),
+        connect(address_in(file)) as pool,
+    ):
+
+        def work(block):
+            time.sleep(0.2)
+
+        def kill(*arguments):
+            scheduler.kill()
+
+        watcher = Silent()
+        watcher.advance = kill
+        with pytest.raises(RunFailed, match="the cluster was lost"):
+            run_blocks("step", grid, work, ledger, pool=pool, progress=watcher)
+    assert 1 <= len(ledger.done("step")) < len(grid)
+    run_blocks("step", grid, work, ledger)
+    assert len(ledger.done("step")) == len(grid)
 
 
 def test_segment_at_an_address_equals_segment_here(volume, model, clean, address, tmp_path):  # noqa: F811
