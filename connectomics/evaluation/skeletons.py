@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from connectomics.errors import InputError
-from connectomics.io.skeletons import Skeletons
+from connectomics.io.skeletons import Skeletons, connected_pieces
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,14 +142,10 @@ def scores_of_runs(runs: RunLengths) -> dict[str, float | int]:
 
 def number_axons(skeletons: Skeletons) -> tuple[NDArray[np.int64], int]:
     """Number the skeletons 0, 1, ... by first node; one id or a chain of edges makes one skeleton."""
-    ids, of_node = np.unique(skeletons.ids, return_inverse=True)
-    ends = of_node[skeletons.edges]
-    links = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(ids.size, ids.size))
-    joined = connected_components(links, directed=False)[1][of_node] if ids.size else of_node
-    names, first, group = np.unique(joined, return_index=True, return_inverse=True)
-    rank = np.empty(names.size, np.int64)
-    rank[np.argsort(first)] = np.arange(names.size)
-    return rank[group], int(names.size)
+    _, first, of_node = np.unique(skeletons.ids, return_index=True, return_inverse=True)
+    same_id = np.stack([np.arange(len(skeletons)), first[of_node]], axis=1)
+    axon = connected_pieces(len(skeletons), np.concatenate([skeletons.edges, same_id]))
+    return axon, int(axon.max(initial=-1)) + 1
 
 
 def _parse_labels(labels: NDArray[Any], nodes: int) -> NDArray[np.uint64]:
