@@ -75,7 +75,7 @@ def report(stage: Stage, seconds: dict[str, float], options: argparse.Namespace)
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "block": stage.grid.block,
         "halo": required_halo(stage.settings),
-        "workers": stage.workers,
+        "workers": stage.pool.size,
         "fragments_per_mvoxel": round(stage.run.ledger.noted("graph")["fragments"] / mvoxel, 1),
         **stage.run.ledger.noted("graph"),
     }
