@@ -20,7 +20,7 @@ from connectomics.pipeline.graph_stage import solve
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.label_stage import PRODUCTS, build_pyramids, write_labels
 from connectomics.pipeline.network_stage import Target, run_network
-from connectomics.pipeline.resources import block_for_memory, open_pool, share_inference
+from connectomics.pipeline.resources import block_for_memory, open_pool, release_memory, share_inference
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.stage import Stage
 from connectomics.roi import IntTriple
@@ -91,9 +91,9 @@ def segment_volume(
         channels = len(given.model.contract.offsets) if keep_affinities else len(offsets)
         with open_pool(run_settings) as pool:
             share = share_inference(inference, run_settings)
-            run_network(
-                run, given, share, Target("affinities", channels, run_settings.gpu_per_worker), pool, progress
-            )
+            target = Target("affinities", channels, run_settings.gpu_per_worker)
+            run_network(run, given, share, target, pool, progress)
+            release_memory()
             affinities = open_array(run.path, "affinities")
             report = segment_affinities(run, affinities, offsets, settings, grid, pool, progress)
         if not keep_affinities:
@@ -115,6 +115,7 @@ def segment_affinities(
     stage = Stage(run, grid, affinities, offsets, settings, pool, progress)
     make_fragments(stage)
     collect_edges(stage)
+    release_memory()
     write_labels(stage, solve(stage))
     build_pyramids(stage)
     run.remove("scratch")
