@@ -22,6 +22,9 @@ from connectomics.training.settings import AugmentSettings
 ELASTIC_SPACING = 24
 """Voxels between the points of an elastic deformation."""
 
+_CYTOPLASM = 0.8
+"""Standard deviation of an object's change of grey value, in standard deviations of the image."""
+
 Matrix = NDArray[np.float64]
 
 
@@ -103,6 +106,31 @@ def vary_intensity(
     image = _defects(image, settings, random)
     image = _blur(image, settings.blur, random)
     return image + each(strength) * torch.randn(image.shape, generator=noise, device=image.device)
+
+
+def vary_cytoplasm(
+    image: torch.Tensor, labels: torch.Tensor, share: float, random: np.random.Generator
+) -> torch.Tensor:
+    """Make some objects darker or brighter inside, fading out towards their borders.
+
+    Parameters
+    ----------
+    image
+        (z, y, x) float, normalised to mean 0 and standard deviation 1.
+    labels
+        (z, y, x) int: objects from 1; what is not an object keeps its grey values.
+    share
+        Share of the objects that change.
+    random
+        Draws which, and by how much.
+    """
+    if share == 0:
+        return image
+    known = labels.clamp_min(0).long()
+    ids, inverse = torch.unique(known, return_inverse=True)
+    shift = random.normal(-0.2, _CYTOPLASM, len(ids)) * (random.random(len(ids)) < share)
+    field = torch.as_tensor(shift, dtype=torch.float32).to(image.device)[inverse] * (known > 0)
+    return image + functional.avg_pool3d(field[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
 
 
 def _blur(image: torch.Tensor, largest: float, random: np.random.Generator) -> torch.Tensor:

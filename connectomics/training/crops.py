@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from connectomics.roi import IntTriple, Triple
-from connectomics.training.augment import cutting_grid, draw_bend, draw_matrix, vary_intensity
+from connectomics.training.augment import cutting_grid, draw_bend, draw_matrix, vary_cytoplasm, vary_intensity
 from connectomics.training.settings import AugmentSettings
 from connectomics.training.sources import UNLABELLED, Source
 
@@ -31,6 +31,8 @@ class Cropper:
         nm, zyx; says which axes may be exchanged.
     seed
         Seed of everything drawn.
+    rare_objects
+        Share of crops centred in an object drawn by the root of its size.
     """
 
     def __init__(
@@ -41,11 +43,14 @@ class Cropper:
         augment: AugmentSettings,
         voxel_size: Triple,
         seed: int,
+        rare_objects: float = 0.0,
     ) -> None:
         self._sources, self._crop, self._batch = list(sources), crop, batch
         self._augment, self._voxel_size, self._seed = augment, voxel_size, seed
         shares = np.array([source.proportion for source in sources], np.float64)
         self._shares = shares / shares.sum()
+        self._rare = rare_objects
+        self._places = [_Places(source.labels) if rare_objects else None for source in sources]
 
     def batch(self, step: int, rank: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """The batch of a step: image (n, 1, z, y, x) float32, labels (n, z, y, x) int32."""
@@ -57,18 +62,49 @@ class Cropper:
         return vary_intensity(image, self._augment, random, noise), labels
 
     def _sample(self, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        source = self._sources[int(random.choice(len(self._sources), p=self._shares))]
+        number = int(random.choice(len(self._sources), p=self._shares))
+        source, places = self._sources[number], self._places[number]
         matrix = draw_matrix(random, self._augment, self._voxel_size)
         bend = draw_bend(random, self._augment, self._crop)
         shape = source.raw.shape
-        centre = [_centre(random, n, c) for n, c in zip(shape, self._crop, strict=True)]
-        return cut(source, self._crop, matrix, centre, bend)
+        drawn = places.draw(random) if places and random.random() < self._rare else (None, None, None)
+        centre = [_centre(random, n, c, d) for n, c, d in zip(shape, self._crop, drawn, strict=True)]
+        image, labels = cut(source, self._crop, matrix, centre, bend)
+        return vary_cytoplasm(image, labels, self._augment.cytoplasm, random), labels
 
 
-def _centre(random: np.random.Generator, size: int, crop: int) -> float:
+class _Places:
+    """Some voxels of every object of a volume, to draw crops' centres from."""
+
+    _PER_OBJECT = 4096
+
+    def __init__(self, labels: torch.Tensor) -> None:
+        flat = labels.cpu().numpy().ravel()
+        order = np.argsort(flat, kind="stable")
+        order = order[np.searchsorted(flat[order], 1) :]
+        _, first, counts = np.unique(flat[order], return_index=True, return_counts=True)
+        self._shape = tuple(labels.shape)
+        pieces = zip(first, counts, strict=True)
+        self._voxels = [order[a : a + n : max(1, n // self._PER_OBJECT)] for a, n in pieces]
+        root = np.sqrt(counts)
+        self._shares = root / root.sum()
+
+    def draw(self, random: np.random.Generator) -> tuple[int | None, int | None, int | None]:
+        """A voxel of an object."""
+        if not self._voxels:
+            return None, None, None
+        voxels = self._voxels[int(random.choice(len(self._voxels), p=self._shares))]
+        z, y, x = np.unravel_index(int(random.choice(voxels)), self._shape)
+        return int(z), int(y), int(x)
+
+
+def _centre(random: np.random.Generator, size: int, crop: int, wanted: int | None) -> float:
     """A crop's centre along one axis: whole crops mostly, an eighth over the edge at most."""
     low, high = 3 * crop // 8, size - 3 * crop // 8
-    whole = (size - 1) // 2 if high <= low else int(random.integers(low, high))
+    if high <= low:
+        whole = (size - 1) // 2
+    else:
+        whole = int(random.integers(low, high)) if wanted is None else min(max(wanted, low), high - 1)
     return whole + (0.5 if crop % 2 == 0 else 0.0)
 
 

@@ -12,6 +12,7 @@ from connectomics.networks.build import build_network
 from connectomics.networks.heads import split_heads
 from connectomics.training.crops import Cropper
 from connectomics.training.losses import balanced_cross_entropy, descriptor_loss, dice_loss
+from connectomics.training.maximin import maximin_loss
 from connectomics.training.schedule import progress, rate
 from connectomics.training.settings import TrainSettings
 from connectomics.training.sources import Source
@@ -75,7 +76,13 @@ class AffinityTraining(LightningModule):
             eroded = erode_borders(source.labels, targets.erosion)
             placed[i] = Source(source.raw, eroded, source.proportion, source.mean, source.std, source.score)
         self._cropper = Cropper(
-            placed, settings.crop, settings.batch, settings.augment, settings.data.voxel_size, settings.seed
+            placed,
+            settings.crop,
+            settings.batch,
+            settings.augment,
+            settings.data.voxel_size,
+            settings.seed,
+            settings.data.rare_objects,
         )
         self._sigma = [targets.lsd_sigma / size for size in settings.data.voxel_size]
         self._layout = torch.channels_last_3d if settings.channels_last else torch.contiguous_format
@@ -107,7 +114,7 @@ class AffinityTraining(LightningModule):
             image, labels = self._cropper.batch(self.global_step, self.global_rank)
             targets = self._targets(labels)
         output = self._forward[0](image.contiguous(memory_format=self._layout))
-        return self._loss(output, targets)
+        return self._loss(output, targets, labels)
 
     def _targets(self, labels: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         settings = self.settings.targets
@@ -116,7 +123,9 @@ class AffinityTraining(LightningModule):
             found.append(descriptor_targets(labels, self._sigma, settings.lsd_step))
         return found
 
-    def _loss(self, output: torch.Tensor, targets: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    def _loss(
+        self, output: torch.Tensor, targets: list[tuple[torch.Tensor, torch.Tensor]], labels: torch.Tensor
+    ) -> torch.Tensor:
         settings = self.settings.loss
         outputs = split_heads(output, self.heads)
         affinities = balanced_cross_entropy(outputs[0], *targets[0], settings.balance)
@@ -128,6 +137,9 @@ class AffinityTraining(LightningModule):
         if self.settings.targets.lsd:
             parts["loss_lsd"] = descriptor_loss(outputs[1], *targets[1])
             total = total + settings.lsd * parts["loss_lsd"]
+        if settings.maximin:
+            parts["loss_maximin"] = maximin_loss(outputs[0][:, :3], labels)
+            total = total + settings.maximin * parts["loss_maximin"]
         self.latest = {name: part.detach() for name, part in {"loss": total, **parts}.items()}
         return total
 

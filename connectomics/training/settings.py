@@ -62,6 +62,8 @@ class DataSettings(Settings):
     """Generated volumes."""
     normalisation: Literal["fixed", "sampled"] = "sampled"
     """sampled: by each volume's own mean and deviation, as a user's will be; fixed: by those of all."""
+    rare_objects: float = Field(default=0.0, ge=0, le=1)
+    """Share of crops centred in an object drawn by the root of its size, so that small ones come up too."""
 
 
 class TargetSettings(Settings):
@@ -101,6 +103,8 @@ class LossSettings(Settings):
     """Weight of a soft Dice loss on what is not connected."""
     lsd: float = Field(default=2.0, ge=0)
     """Weight of the descriptors' squared error."""
+    maximin: float = Field(default=0.0, ge=0)
+    """Weight of the maximin loss: pairs of voxels, by the weakest link of the best path between them."""
 
 
 class OptimiserSettings(Settings):
@@ -145,6 +149,8 @@ class AugmentSettings(Settings):
     """Probability of bad sections across z: missing, dark or shifted by a voxel or two (EM)."""
     rings: float = Field(default=0.0, ge=0, le=1)
     """Probability of ring and streak artefacts (X-ray)."""
+    cytoplasm: float = Field(default=0.0, ge=0, le=1)
+    """Share of objects made darker or brighter inside, but not at borders: dark cells are rare."""
 
 
 class ValidationSettings(Settings):

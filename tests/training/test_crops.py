@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from connectomics.training.augment import draw_bend, draw_matrix, ring_profile, vary_intensity
+from connectomics.training.augment import (
+    draw_bend,
+    draw_matrix,
+    ring_profile,
+    vary_cytoplasm,
+    vary_intensity,
+)
 from connectomics.training.crops import Cropper, cut
 from connectomics.training.settings import AugmentSettings
 from connectomics.training.sources import make_source
@@ -102,3 +108,25 @@ def test_rings_are_the_same_in_every_section():
     profile = ring_profile((5, 16, 17), np.random.default_rng(0))
     assert profile.shape == (1, 16, 17)
     assert profile.std() > 0
+
+
+def test_rare_objects_come_up_more_often():
+    labels = np.zeros((40, 40, 40), np.uint16)
+    labels[:10], labels[18:26, 18:26, 18:26] = 1, 2
+    source = make_source(labels.astype(np.uint8), labels, True)
+
+    def share(rare):
+        cropper = Cropper([source], (8, 8, 8), 1, PLAIN, (10, 10, 10), 0, rare)
+        return np.mean([(cropper.batch(step)[1] == 2).any().item() for step in range(200)])
+
+    assert share(1.0) > share(0.0) + 0.05
+
+
+def test_cytoplasm_changes_whole_objects_and_nothing_else():
+    labels = torch.zeros(12, 12, 12, dtype=torch.int32)
+    labels[:5], labels[7:] = 1, 2
+    changed = vary_cytoplasm(torch.zeros(12, 12, 12), labels, 1.0, np.random.default_rng(1))
+    assert changed[:4].std() < 1e-6 and changed[8:].std() < 1e-6
+    assert changed[0, 0, 0] != changed[11, 0, 0]
+    unlabelled = vary_cytoplasm(torch.zeros(12, 12, 12), labels * 0 - 1, 1.0, np.random.default_rng(1))
+    assert not unlabelled.any()
