@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 COLUMNS = (
     "step", "minutes", "steps_per_second", "lr", "loss", "loss_affinities", "loss_lsd", "loss_dice",
-    "loss_maximin",
+    "loss_cldice", "loss_maximin",
     "balanced_accuracy", "voi_split", "voi_merge", "voi_sum", "threshold",
 )  # fmt: skip
 """Columns of metrics.csv; a cell is empty where a row has no such value."""

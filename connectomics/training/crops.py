@@ -50,6 +50,7 @@ class Cropper:
         shares = np.array([source.proportion for source in sources], np.float64)
         self._shares = shares / shares.sum()
         self._rare = rare_objects
+        self._bounds = [bounds(source.labels) for source in sources]
         self._places = [_Places(source.labels) if rare_objects else None for source in sources]
 
     def batch(self, step: int, rank: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,9 +67,9 @@ class Cropper:
         source, places = self._sources[number], self._places[number]
         matrix = draw_matrix(random, self._augment, self._voxel_size)
         bend = draw_bend(random, self._augment, self._crop)
-        shape = source.raw.shape
         drawn = places.draw(random) if places and random.random() < self._rare else (None, None, None)
-        centre = [_centre(random, n, c, d) for n, c, d in zip(shape, self._crop, drawn, strict=True)]
+        axes = zip(source.raw.shape, self._crop, self._bounds[number], drawn, strict=True)
+        centre = [_centre(random, *axis) for axis in axes]
         image, labels = cut(source, self._crop, matrix, centre, bend)
         return vary_cytoplasm(image, labels, self._augment.cytoplasm, random), labels
 
@@ -98,13 +99,29 @@ class _Places:
         return int(z), int(y), int(x)
 
 
-def _centre(random: np.random.Generator, size: int, crop: int, wanted: int | None) -> float:
-    """A crop's centre along one axis: whole crops mostly, an eighth over the edge at most."""
+def bounds(labels: torch.Tensor) -> tuple[tuple[int, int], ...]:
+    """First and last + 1 voxel along z, y, x where anything is known; the whole volume if nothing is."""
+    known = labels >= 0
+    found = []
+    for axis in range(3):
+        first, second = (a for a in range(3) if a != axis)
+        there = torch.nonzero(known.any(second).any(first)).flatten()
+        found.append((int(there[0]), int(there[-1]) + 1) if len(there) else (0, labels.shape[axis]))
+    return tuple(found)
+
+
+def _centre(
+    random: np.random.Generator, size: int, crop: int, known: tuple[int, int], wanted: int | None
+) -> float:
+    """A crop's centre along one axis: where something is known, and an eighth over the edge at most."""
     low, high = 3 * crop // 8, size - 3 * crop // 8
     if high <= low:
         whole = (size - 1) // 2
+    elif wanted is not None:
+        whole = min(max(wanted, low), high - 1)
     else:
-        whole = int(random.integers(low, high)) if wanted is None else min(max(wanted, low), high - 1)
+        first = min(max(low, known[0]), high - 1)
+        whole = int(random.integers(first, max(first + 1, min(high, known[1]))))
     return whole + (0.5 if crop % 2 == 0 else 0.0)
 
 

@@ -40,6 +40,24 @@ def dice_loss(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -
     return (1 - overlap / (apart.sum(axes) + truth.sum(axes) + 1)).mean()
 
 
+def centreline_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Centreline Dice (doi:10.1109/CVPR46437.2021.01629) of the inside of objects, over known voxels.
+
+    Parameters
+    ----------
+    logits
+        (n, 3, z, y, x) of the affinities to the nearest neighbours; inside means all three are high.
+    labels
+        (n, z, y, x): objects from 1, 0 = border or background, -1 = unknown.
+    """
+    from monai.losses.cldice import SoftclDiceLoss
+
+    known = (labels >= 0)[:, None]
+    inside = torch.sigmoid(logits.float().amin(1, keepdim=True)) * known
+    loss: torch.Tensor = SoftclDiceLoss(iter_=3)(inside, (labels > 0)[:, None].float())
+    return loss
+
+
 def descriptor_loss(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Mean squared error of sigmoid(logits) against descriptors in 0..1, over known voxels.
 

@@ -2,6 +2,8 @@
 
 import copy
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +13,12 @@ from torch import nn
 from connectomics.networks.build import build_network
 from connectomics.networks.heads import split_heads
 from connectomics.training.crops import Cropper
-from connectomics.training.losses import balanced_cross_entropy, descriptor_loss, dice_loss
+from connectomics.training.losses import (
+    balanced_cross_entropy,
+    centreline_loss,
+    descriptor_loss,
+    dice_loss,
+)
 from connectomics.training.maximin import maximin_loss
 from connectomics.training.schedule import progress, rate
 from connectomics.training.settings import TrainSettings
@@ -42,7 +49,7 @@ class AffinityTraining(LightningModule):
         self.average: nn.Module = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.minutes_before, self.done, self._agreed = 0.0, 0.0, 0.0
         self._started = time.monotonic()
-        self._sources = sources
+        self.sources = sources
         self.latest: dict[str, torch.Tensor] = {}
 
     @property
@@ -71,12 +78,19 @@ class AffinityTraining(LightningModule):
         """Move the volumes to the device and prepare the network for it."""
         self._started = time.monotonic()
         targets, settings = self.settings.targets, self.settings
-        placed = [source.to(self.device) for source in self._sources]
-        for i, source in enumerate(placed):
-            eroded = erode_borders(source.labels, targets.erosion)
-            placed[i] = Source(source.raw, eroded, source.proportion, source.mean, source.std, source.score)
+        self.draw_from(self.sources)
+        self._sigma = [targets.lsd_sigma / size for size in settings.data.voxel_size]
+        self._layout = torch.channels_last_3d if settings.channels_last else torch.contiguous_format
+        self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
+        compiled = torch.compile(self.network) if settings.compile else self.network
+        self._forward = [compiled]  # in a list: not a second child with the same weights
+
+    def draw_from(self, sources: Sequence[Source]) -> None:
+        """Draw crops from these from now on."""
+        settings, erosion = self.settings, self.settings.targets.erosion
+        placed = [source.to(self.device) for source in sources]
         self._cropper = Cropper(
-            placed,
+            [replace(source, labels=erode_borders(source.labels, erosion)) for source in placed],
             settings.crop,
             settings.batch,
             settings.augment,
@@ -84,11 +98,6 @@ class AffinityTraining(LightningModule):
             settings.seed,
             settings.data.rare_objects,
         )
-        self._sigma = [targets.lsd_sigma / size for size in settings.data.voxel_size]
-        self._layout = torch.channels_last_3d if settings.channels_last else torch.contiguous_format
-        self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
-        compiled = torch.compile(self.network) if settings.compile else self.network
-        self._forward = [compiled]  # in a list: not a second child with the same weights
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rate by progress; stop when all is done."""
@@ -137,6 +146,9 @@ class AffinityTraining(LightningModule):
         if self.settings.targets.lsd:
             parts["loss_lsd"] = descriptor_loss(outputs[1], *targets[1])
             total = total + settings.lsd * parts["loss_lsd"]
+        if settings.cldice:
+            parts["loss_cldice"] = centreline_loss(outputs[0][:, :3], labels)
+            total = total + settings.cldice * parts["loss_cldice"]
         if settings.maximin:
             parts["loss_maximin"] = maximin_loss(outputs[0][:, :3], labels)
             total = total + settings.maximin * parts["loss_maximin"]

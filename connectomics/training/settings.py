@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from connectomics.affinities import parse_offsets
 from connectomics.errors import ConnectomicsError
@@ -20,8 +20,10 @@ class VolumeData(Settings):
 
     raw: str
     """Image, relative to data.root: a volume such as cube.h5/raw."""
-    labels: str
-    """Labels on the same voxels."""
+    labels: str | None = None
+    """Painted labels on the same voxels, 0 where nobody painted (or background, see `background`)."""
+    skeletons: str | None = None
+    """Traced skeletons, relative to data.root: SWC, the XPRESS pickle or npz; nm in the image's frame."""
     region: tuple[Range, Range, Range] | None = None
     """Voxels [first, end) along z, y, x. Default: everything."""
     score_region: tuple[Range, Range, Range] | None = None
@@ -30,6 +32,12 @@ class VolumeData(Settings):
     """How often crops come from here, relative to the others."""
     background: Background = "unlabelled"
     """What label 0 is: true background (affinity 0), or unlabelled (left out of the loss)."""
+
+    @model_validator(mode="after")
+    def _has_truth(self) -> "VolumeData":
+        if self.labels is None and self.skeletons is None:
+            raise ValueError(f"{self.raw}: give labels, skeletons or both")
+        return self
 
 
 class PhantomData(Settings):
@@ -45,6 +53,34 @@ class PhantomData(Settings):
     """Difficulties, taken in turn."""
     proportion: float = Field(default=1.0, gt=0)
     """How often crops come from these, relative to the others."""
+    painted: float = Field(default=1.0, ge=0, le=1)
+    """Share of the voxels that count as painted: a cube in the middle."""
+    skeletons: bool = False
+    """Use the skeletons of the axons, too."""
+
+    @model_validator(mode="after")
+    def _has_truth(self) -> "PhantomData":
+        if self.painted == 0 and not self.skeletons:
+            raise ValueError("phantoms without painted voxels need skeletons = true")
+        return self
+
+
+class TruthSettings(Settings):
+    """What is made of skeletons."""
+
+    method: Literal["points", "tubes", "pseudo"] = "tubes"
+    """points: the skeletons alone, for the maximin loss; tubes: dilated, with borders between neighbours;
+    pseudo: tubes at first, then what the network itself finds along each skeleton, in rounds."""
+    radius: float = Field(default=100.0, gt=0)
+    """Radius of a tube, nm: surely inside every traced axon."""
+    reach: float = Field(default=1000.0, gt=0)
+    """How far from a skeleton borders to its neighbours are looked for, nm."""
+    painted_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of a volume's crops that are centred in its painted part, where it has both."""
+    rounds: int = Field(default=3, ge=1)
+    """pseudo: how often the labels are made anew, at equal distances."""
+    shares: tuple[float, float] = (0.3, 0.8)
+    """pseudo: share of the skeleton crops with the network's labels, after the first round and the last."""
 
 
 class DataSettings(Settings):
@@ -103,6 +139,8 @@ class LossSettings(Settings):
     """Weight of a soft Dice loss on what is not connected."""
     lsd: float = Field(default=2.0, ge=0)
     """Weight of the descriptors' squared error."""
+    cldice: float = Field(default=0.0, ge=0)
+    """Weight of centreline Dice (MONAI) on the inside of objects, for tubes."""
     maximin: float = Field(default=0.0, ge=0)
     """Weight of the maximin loss: pairs of voxels, by the weakest link of the best path between them."""
 
@@ -216,6 +254,8 @@ class TrainSettings(Settings):
     """Steps between rows of metrics.csv."""
     data: DataSettings
     """What it is fitted to."""
+    truth: TruthSettings = TruthSettings()
+    """What is made of skeletons."""
     network: NetworkSettings = NetworkSettings()
     """The architecture."""
     targets: TargetSettings = TargetSettings()

@@ -24,9 +24,12 @@ from connectomics.networks.contract import Contract, Normalisation, TrainingData
 from connectomics.networks.models import CONTRACT_FILE
 from connectomics.settings import apply_overrides, read_toml
 from connectomics.training.callbacks import LAST, Checkpoints, Metrics, Validation
+from connectomics.training.loading import load_volumes
 from connectomics.training.module import AffinityTraining
+from connectomics.training.phantoms import load_phantoms
+from connectomics.training.rounds import Rounds
 from connectomics.training.settings import TrainSettings
-from connectomics.training.sources import Source, load_phantoms, load_volumes
+from connectomics.training.sources import Source
 
 _log = logging.getLogger(__name__)
 
@@ -76,11 +79,14 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
         _log.info("%s: this run is complete already.", folder)
         return folder / "model"
     cache, data = folder / "phantoms", settings.data
-    sources = load_volumes(data, data.volumes) + load_phantoms(data, data.phantoms, cache)
+    truth = settings.truth
+    sources = load_volumes(data, data.volumes, truth) + load_phantoms(data, data.phantoms, cache, truth)
     if not sources:
         raise InputError("data: no volumes and no phantoms to train on; give data.volumes or data.phantoms.")
     chosen_on = settings.validation
-    held_out = load_volumes(data, chosen_on.volumes) + load_phantoms(data, chosen_on.phantoms, cache)
+    held_out = load_volumes(data, chosen_on.volumes, truth)
+    held_out += load_phantoms(data, chosen_on.phantoms, cache, truth)
+    _check_targets(settings, sources)
     mean, std = _pooled(sources)
     if data.normalisation == "fixed":
         sources = [replace(source, mean=mean, std=std) for source in sources]
@@ -90,7 +96,10 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
         _start_from(module, Path(settings.start_from) / LAST)
     metrics = Metrics(folder / "metrics.csv", settings.log_every)
     validation = Validation(held_out, metrics)
-    trainer = _fit(module, folder, [metrics, Checkpoints(folder, settings.checkpoint_every), validation])
+    callbacks: list[Any] = [metrics, Checkpoints(folder, settings.checkpoint_every), validation]
+    if truth.method == "pseudo" and any(source.traces is not None for source in sources):
+        callbacks.insert(0, Rounds(folder))
+    trainer = _fit(module, folder, callbacks)
     if trainer.interrupted or (module.done < 1 and trainer.global_step < settings.steps):
         raise KeyboardInterrupt
     contract = make_contract(settings, (mean, std), validation.latest, trainer.global_step)
@@ -156,6 +165,13 @@ def _check_crop(settings: TrainSettings) -> None:
     divisor = divisor_of(settings.network)
     if any(n % d or n <= 0 for n, d in zip(settings.crop, divisor, strict=True)):
         raise SettingsError(f"crop: must be multiples of the network's {divisor}, got {settings.crop}.")
+
+
+def _check_targets(settings: TrainSettings, sources: Sequence[Source]) -> None:
+    if settings.targets.lsd and any(source.traces is not None for source in sources):
+        raise SettingsError(
+            "targets.lsd: shape descriptors need whole objects; with skeletons set lsd = false."
+        )
 
 
 def _claim(folder: Path, settings: TrainSettings) -> bool:

@@ -1,0 +1,78 @@
+"""Pseudo labels: fragments of the network's own prediction, named by the skeletons that touch them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectomics.roi import IntTriple
+from connectomics.segmentation.agglomeration import agglomerate
+from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.segmentation.whole import fragment_graph
+
+UNKNOWN = -1
+_CERTAIN_BORDER = 26
+"""Affinities (of 255) all below this: the network is sure that there is no object here."""
+
+
+def pseudo_labels(
+    affinities: NDArray[np.uint8],
+    offsets: Sequence[IntTriple],
+    traces: NDArray[np.int32],
+    settings: SegmentationSettings,
+    thresholds: Sequence[float] = (0.9, 0.8, 0.7, 0.6, 0.5),
+) -> NDArray[np.int32]:
+    """Name what the network found by the skeletons that run through it.
+
+    A fragment touched by exactly one skeleton takes its number, one touched by two stays unknown. Then
+    the fragments are merged down to one threshold after another: fragments without a name that end up in a
+    segment with one name take it; segments with two names stay as they were.
+
+    Parameters
+    ----------
+    affinities
+        (c, z, y, x) uint8, nearest neighbours first.
+    offsets
+        Of each channel.
+    traces
+        (z, y, x) from `draw_traces`.
+    settings
+        How to make fragments, and the linkage.
+    thresholds
+        From certain to less so.
+
+    Returns
+    -------
+    ndarray of int32, (z, y, x)
+        Numbers of the skeletons; 0 where the network is sure of a border, -1 = unknown.
+    """
+    fragments, graph = fragment_graph(affinities, offsets, settings)
+    count = int(fragments.max(initial=0))
+    touched = np.unique(np.stack((fragments[traces > 0].astype(np.int64), traces[traces > 0])), axis=1)
+    names = np.zeros(count + 1, np.int64)
+    names[touched[0]] = touched[1]
+    fragment, often = np.unique(touched[0], return_counts=True)
+    torn = np.zeros(count + 1, bool)
+    torn[fragment[often > 1]] = True
+    names[torn], names[0] = 0, 0
+    tree = agglomerate(graph, count, settings.linkage, min(thresholds))
+    for threshold in thresholds:
+        names = _spread(names, torn, tree.lut(threshold).astype(np.int64))
+    labels = np.where(names > 0, names, UNKNOWN)[fragments.astype(np.int64)].astype(np.int32)
+    labels[(labels < 0) & (affinities[:3] < _CERTAIN_BORDER).all(axis=0)] = 0
+    return labels
+
+
+def _spread(
+    names: NDArray[np.int64], torn: NDArray[np.bool_], segments: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Give nameless fragments the name of their segment, where it has exactly one and no torn fragment."""
+    count = int(segments.max(initial=0)) + 1
+    largest, smallest = np.zeros(count, np.int64), np.full(count, np.iinfo(np.int64).max)
+    named = names > 0
+    np.maximum.at(largest, segments[named], names[named])
+    np.minimum.at(smallest, segments[named], names[named])
+    sound = largest == smallest
+    sound[segments[torn]] = False
+    sound[0] = False
+    return np.where(~named & ~torn & sound[segments], largest[segments], names)

@@ -1,0 +1,74 @@
+"""What a volume's truth is made of: painted voxels, skeletons, or both, as sources of crops."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from connectomics.errors import InputError
+from connectomics.io.skeletons import Skeletons
+from connectomics.roi import Triple
+from connectomics.training.settings import TruthSettings
+from connectomics.training.sources import UNLABELLED, Source
+from connectomics.training.traces import draw_traces
+from connectomics.training.tubes import draw_tubes
+
+
+def with_skeletons(
+    painted: Source, skeletons: Skeletons, offset: Triple, voxel_size: Triple, settings: TruthSettings
+) -> list[Source]:
+    """The sources of a volume with skeletons: one for its painted voxels, if any, and one for the rest.
+
+    Parameters
+    ----------
+    painted
+        The image with what is painted of it; nothing else than -1 where nobody painted anything.
+    skeletons
+        Nodes in nm of the world; nodes outside the volume are left out.
+    offset, voxel_size
+        Where the volume lies, nm zyx.
+    settings
+        What to make of skeletons.
+
+    Raises
+    ------
+    InputError
+        No skeleton passes through the volume.
+    """
+    shape = painted.raw.shape
+    traces = draw_traces(skeletons, offset, voxel_size, (shape[0], shape[1], shape[2]))
+    if not (traces > 0).any():
+        raise InputError(
+            "skeletons: none passes through the volume. Positions are nm (zyx) in the frame of the image: "
+            f"it covers {tuple(offset)} + {tuple(n * s for n, s in zip(shape, voxel_size, strict=True))}, "
+            f"nodes {skeletons.nodes.min(0).round()} to {skeletons.nodes.max(0).round()}."
+        )
+    labels = traces.copy()
+    if settings.method == "points":
+        labels[traces <= 0] = UNLABELLED
+    else:
+        labels = draw_tubes(traces, painted.raw.numpy(), voxel_size, settings.radius, settings.reach)
+    has_paint = bool((painted.labels >= 0).any())
+    share = settings.painted_share if has_paint else 0.0
+    traced = replace(
+        painted,
+        labels=torch.from_numpy(labels),
+        traces=traces,
+        proportion=painted.proportion * (1 - share),
+    )
+    return [replace(painted, proportion=painted.proportion * share), traced] if has_paint else [traced]
+
+
+def renewed(sources: Sequence[Source], found: Sequence[NDArray[np.int32]], share: float) -> list[Source]:
+    """Split each traced source: `share` of its crops get the labels `found` for it, the rest keep theirs."""
+    result, labels = [], iter(found)
+    for source in sources:
+        if source.traces is None:
+            result.append(source)
+            continue
+        new = replace(source, labels=torch.from_numpy(next(labels)).to(source.labels.device))
+        result.append(replace(source, proportion=source.proportion * (1 - share)))
+        result.append(replace(new, proportion=source.proportion * share))
+    return result

@@ -1,0 +1,215 @@
+"""Skeletons as truth: drawn into voxels, dilated to tubes, and grown along what a network found."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from connectomics.affinities import NEAREST
+from connectomics.errors import InputError, SettingsError
+from connectomics.io.skeletons import Skeletons, write_swc
+from connectomics.networks.models import find_model
+from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.training.pseudo import pseudo_labels
+from connectomics.training.settings import TrainSettings, TruthSettings
+from connectomics.training.sources import make_source
+from connectomics.training.traces import CONTESTED, draw_traces
+from connectomics.training.train import train
+from connectomics.training.truth import renewed, with_skeletons
+from connectomics.training.tubes import draw_tubes
+
+SIZE = (20.0, 10.0, 10.0)
+
+
+def _skeletons(*paths, ids=None):
+    """One skeleton a path of (z, y, x) nm."""
+    nodes = np.concatenate([np.asarray(path, float) for path in paths])
+    first = np.cumsum([0] + [len(path) for path in paths])
+    edges = [(a + i, a + i + 1) for a, path in zip(first, paths, strict=False) for i in range(len(path) - 1)]
+    numbers = np.repeat(ids or np.arange(1, len(paths) + 1), [len(path) for path in paths])
+    return Skeletons(nodes, np.array(edges).reshape(-1, 2), numbers, np.full(len(nodes), np.nan))
+
+
+def _two_axons():
+    """(8, 24, 40) image: two bright rows along x with a dark wall at y = 12, and a skeleton in each."""
+    raw = np.full((8, 24, 40), 200, np.uint8)
+    raw[:, 11:13] = 40
+    return raw, _skeletons([(80, 55, 5), (80, 55, 395)], [(80, 185, 5), (80, 185, 395)])
+
+
+def test_an_edge_is_drawn_without_gaps_and_cut_at_the_box():
+    traces = draw_traces(_skeletons([(110, 205, 105), (110, 275, 405)]), (100, 200, 100), SIZE, (2, 6, 12))
+    z, y, x = np.nonzero(traces)
+    assert set(z) == {0} and list(x) == sorted(x) and set(x) == set(range(12))
+    assert (np.diff(y[np.argsort(x, kind="stable")]) <= 1).all()
+
+
+def test_axons_are_numbered_by_id_and_crossings_are_contested():
+    crossing = _skeletons([(10, 5, 55), (10, 105, 55)], [(10, 55, 5), (10, 55, 105)], ids=[9, 4])
+    traces = draw_traces(crossing, (0, 0, 0), SIZE, (1, 11, 11))
+    assert traces[0, 0, 5] == 2 and traces[0, 5, 0] == 1 and traces[0, 5, 5] == CONTESTED
+
+
+def test_nodes_outside_are_left_out_and_none_inside_is_said():
+    raw, skeletons = _two_axons()
+    source = make_source(raw + np.arange(40, dtype=np.uint8), None, True)
+    far = _skeletons([(1e6, 0, 0), (1e6, 0, 100)])
+    with pytest.raises(InputError, match="none passes through the volume"):
+        with_skeletons(source, far, (0, 0, 0), SIZE, TruthSettings())
+    both = Skeletons(
+        np.concatenate((skeletons.nodes, far.nodes)),
+        np.concatenate((skeletons.edges, far.edges + 4)),
+        np.concatenate((skeletons.ids, [77, 77])),
+        np.full(6, np.nan),
+    )
+    plain = draw_traces(skeletons, (0, 0, 0), SIZE, raw.shape)
+    np.testing.assert_array_equal(draw_traces(both, (0, 0, 0), SIZE, raw.shape), plain)
+
+
+@pytest.mark.parametrize("block", [16, 160])
+def test_tubes_are_inside_their_axons_with_a_border_on_the_dark_wall(block, monkeypatch):
+    monkeypatch.setattr("connectomics.training.tubes._BLOCK", block)
+    raw, skeletons = _two_axons()
+    labels = draw_tubes(draw_traces(skeletons, (0, 0, 0), SIZE, raw.shape), raw, SIZE, 25, 150)
+    assert set(np.unique(labels)) == {-1, 0, 1, 2}
+    assert (labels[4, 5] == 1).all() and (labels[4, 18] == 2).all()
+    assert (np.nonzero(labels == 1)[1] < 11).all() and (np.nonzero(labels == 2)[1] > 12).all()
+    assert set(np.nonzero(labels == 0)[1]) <= {11, 12} and (labels[4, 11:13] == 0).any(axis=0).all()
+
+
+def test_there_is_no_border_where_the_image_shows_none():
+    raw, skeletons = _two_axons()
+    flat = np.full_like(raw, 200)
+    flat[:, 0] = 201
+    labels = draw_tubes(draw_traces(skeletons, (0, 0, 0), SIZE, raw.shape), flat, SIZE, 25, 150)
+    assert (labels == 0).mean() < 0.02
+
+
+def test_skeletons_that_run_together_are_not_believed_there():
+    raw, _ = _two_axons()
+    strayed = _skeletons([(80, 55, 5), (80, 55, 395)], [(80, 185, 5), (80, 65, 195), (80, 185, 395)])
+    labels = draw_tubes(draw_traces(strayed, (0, 0, 0), SIZE, raw.shape), raw, SIZE, 25, 150)
+    assert (labels[4, 4:8, 18:21] == -1).all()
+    assert (labels[4, 5, :6] == 1).all() and (labels[4, 18, :4] == 2).all()
+
+
+def _found(gap):
+    """Affinities of the two axons, each in two pieces; the wall between them has a hole when `gap` is set."""
+    affinities = np.full((3, 8, 24, 40), 250, np.uint8)
+    affinities[:, :, 11:13] = 5
+    affinities[2, :, :, 20] = 200
+    if gap:
+        affinities[:, :, 11:13, 30:36] = 250
+    return affinities
+
+
+def test_what_one_skeleton_runs_through_takes_its_number():
+    raw, skeletons = _two_axons()
+    traces = draw_traces(skeletons, (0, 0, 0), SIZE, raw.shape)
+    traces[:, :, 12:] = 0  # the tracing stopped half-way: the rest is found by merging
+    labels = pseudo_labels(_found(False), NEAREST, traces, SegmentationSettings())
+    assert (labels[4, 5] == 1).mean() > 0.9 and (labels[4, 18] == 2).mean() > 0.9
+    assert (labels[:, :10] != 2).all() and (labels[:, 14:] != 1).all()
+
+
+def test_a_fragment_with_two_skeletons_stays_unknown():
+    raw, skeletons = _two_axons()
+    traces = draw_traces(skeletons, (0, 0, 0), SIZE, raw.shape)
+    one = np.full((3, 8, 24, 40), 250, np.uint8)
+    labels = pseudo_labels(one, NEAREST, traces, SegmentationSettings())
+    both = [(labels[4, 5] == 1).mean(), (labels[4, 18] == 2).mean()]
+    assert min(both) < 0.9 or (labels[4, 12] == -1).any()
+    assert not ((labels[4, 5] == 2).any() or (labels[4, 18] == 1).any())
+
+
+def test_painted_voxels_and_skeletons_share_the_crops():
+    raw, skeletons = _two_axons()
+    painted = np.zeros(raw.shape, np.uint8)
+    painted[:, 2:9, :8] = 5
+    source = make_source(raw, painted, True, proportion=2.0)
+    sources = with_skeletons(source, skeletons, (0, 0, 0), SIZE, TruthSettings(painted_share=0.25, radius=25))
+    assert [s.proportion for s in sources] == [0.5, 1.5]
+    assert (sources[0].labels > 0).sum() == painted.astype(bool).sum() and sources[0].traces is None
+    split = renewed(sources, [np.zeros(raw.shape, np.int32)], 0.8)
+    assert [round(s.proportion, 6) for s in split] == [0.5, 0.3, 1.2]
+    assert torch.equal(split[1].labels, sources[1].labels) and not split[2].labels.any()
+
+
+@pytest.fixture
+def traced(toy, cells, tmp_path):
+    """The toy run, with the cells' own centre lines in place of their painted voxels."""
+    import h5py
+
+    with h5py.File(cells) as file:
+        labels = file["labels"][:30]
+    paths = []
+    for number in np.unique(labels):
+        z, y, x = np.nonzero(labels == number)
+        middles = [(10 * k + 5, 10 * y[z == k].mean() + 5, 10 * x[z == k].mean() + 5) for k in np.unique(z)]
+        paths.append(middles)
+    write_swc(tmp_path / "traced", _skeletons(*paths))
+    values = json.loads(toy.model_dump_json())
+    volume = values["data"]["volumes"][0]
+    volume |= {"labels": None, "skeletons": str(tmp_path / "traced")}
+    values["targets"]["lsd"] = False
+    values["truth"] = {"radius": 15, "reach": 60}
+    return values
+
+
+@pytest.mark.parametrize(
+    ("method", "loss"),
+    [("tubes", {"cldice": 0.2}), ("points", {"maximin": 1.0}), ("pseudo", {})],
+)
+def test_every_method_trains_from_skeletons_alone(traced, tmp_path, method, loss):
+    traced["truth"] |= {"method": method, "rounds": 2}
+    traced["loss"] |= loss
+    model = find_model(train(TrainSettings.parse(traced), tmp_path / "run"))
+    assert model.contract.scores["validation_balanced_accuracy"] > 0.5
+    assert (tmp_path / "run" / "pseudo-2.npz").exists() == (method == "pseudo")
+
+
+def test_an_interrupted_run_takes_up_its_rounds(traced, tmp_path, monkeypatch):
+    from connectomics.training import callbacks, rounds
+
+    traced["truth"] |= {"method": "pseudo", "rounds": 2}
+    settings = TrainSettings.parse(traced)
+
+    class Stopped(RuntimeError):
+        pass
+
+    def stop(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == 13:
+            raise Stopped
+
+    whole = train(settings, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Validation, "on_train_batch_end", stop)
+        with pytest.raises(Stopped):
+            train(settings, tmp_path / "broken")
+    used, taken = [], rounds.Rounds._use
+
+    def use(self, module, number, labels):
+        used.append(number)
+        taken(self, module, number, labels)
+
+    monkeypatch.setattr(
+        rounds.Rounds,
+        "_use",
+        lambda self, module, n, labels: (used.append(n), taken(self, module, n, labels)),
+    )
+    again = train(settings, tmp_path / "broken")
+    assert used[-1] == 2
+    assert (whole / "weights.safetensors").read_bytes() == (again / "weights.safetensors").read_bytes()
+
+
+def test_descriptors_are_refused_with_skeletons(traced, tmp_path):
+    traced["targets"]["lsd"] = True
+    with pytest.raises(SettingsError, match="lsd = false"):
+        train(TrainSettings.parse(traced), tmp_path / "run")
+
+
+def test_a_volume_without_any_truth_is_refused(traced):
+    traced["data"]["volumes"][0]["skeletons"] = None
+    with pytest.raises(SettingsError, match="give labels, skeletons or both"):
+        TrainSettings.parse(traced)
