@@ -10,7 +10,7 @@ from connectomics.roi import Triple
 from connectomics.training.traces import CONTESTED
 
 UNKNOWN = -1
-_BLOCK = 160
+_BLOCK = 256
 _DARKER = 0.25
 """How much darker than the axons a border is, at least, in standard deviations of the image."""
 
@@ -42,7 +42,7 @@ def draw_tubes(
         1..n as the traces are numbered, 0 = border, -1 = unknown.
     """
     labels = np.full(traces.shape, UNKNOWN, np.int32)
-    halo = [math.ceil(2 * reach / size) for size in voxel_size]
+    halo = [math.ceil(1.5 * reach / size) for size in voxel_size]
     for corner in itertools.product(*(range(0, n, _BLOCK) for n in traces.shape)):
         core = [slice(a, min(a + _BLOCK, n)) for a, n in zip(corner, traces.shape, strict=True)]
         outer = tuple(

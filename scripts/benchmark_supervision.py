@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""What skeletons are worth: one network and budget, with painted voxels, skeletons or both, by each method.
+
+    scripts/benchmark_supervision.py RUNS [--table FILE.json] [--rows dense tubes ...] [--seeds 0 1 2]
+
+Each row trains data/recipes/supervision.toml on a hard phantom (its seed is the row's), chooses the
+agglomeration threshold on the phantom of seed 1000 by NERL, and reports NERL and VOI, means over three
+phantoms with seeds 2000-2002. A row that is in the table (data/supervision.json) is not run again, so the
+script may be stopped and started at any time, and several may run at once on other rows. Without RUNS
+it prints the table.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from connectomics.evaluation.skeletons import skeleton_scores
+from connectomics.evaluation.volumes import VoiTable
+from connectomics.inference.predictor import predictor_for
+from connectomics.inference.settings import InferenceSettings
+from connectomics.networks.models import find_model
+from connectomics.phantom.phantom import Phantom
+from connectomics.phantom.settings import PhantomSettings
+from connectomics.roi import Roi
+from connectomics.segmentation.agglomeration import agglomerate
+from connectomics.segmentation.relabel import relabel
+from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.segmentation.whole import fragment_graph
+from connectomics.settings import read_toml
+from connectomics.training.settings import TrainSettings
+from connectomics.training.train import train
+
+RECIPE = Path(__file__).parents[1] / "data/recipes/supervision.toml"
+TRAIN_EDGE, TEST_EDGE = 256, 160
+PAINTED = {"dense": 1.0, "painted 2%": 0.02}
+METHODS = {
+    "tubes": ({"method": "tubes"}, {}),
+    "tubes + clDice": ({"method": "tubes"}, {"cldice": 0.2}),
+    "tubes + maximin": ({"method": "tubes"}, {"maximin": 0.2}),
+    "maximin": ({"method": "points"}, {"maximin": 1.0}),
+    "pseudo": ({"method": "pseudo"}, {}),
+}
+ROWS = [*PAINTED, *METHODS, *(f"painted 2% + {method}" for method in METHODS)]
+THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
+SEGMENTATION = {"linkage": "mean"}
+
+
+def main() -> None:
+    options = parse()
+    for seed in options.seeds:
+        for row in options.rows:
+            if options.runs is not None and not finished(options.table, row, seed):
+                keep(options.table, measure(row, seed, options.runs))
+    show(options.table)
+
+
+def measure(row: str, seed: int, runs: Path) -> dict:
+    folder = runs / f"{row.replace(' ', '-').replace('%', '')}-{seed}"
+    began = time.monotonic()
+    model = find_model(train(settings(row, seed), folder))
+    minutes = (time.monotonic() - began) / 60
+    _, chosen = max((nerl, threshold) for threshold, nerl, _ in scores(model, 1000, THRESHOLDS))
+    tests = [next(scores(model, test, [chosen])) for test in (2000, 2001, 2002)]
+    return {
+        "row": row,
+        "seed": seed,
+        "nerl": round(float(np.mean([nerl for _, nerl, _ in tests])), 4),
+        "voi_sum": round(float(np.mean([voi for *_, voi in tests])), 4),
+        "threshold": float(chosen),
+        "minutes": round(minutes, 1),
+    }
+
+
+def settings(row: str, seed: int) -> TrainSettings:
+    values = read_toml(RECIPE)
+    painted = next((name for name in PAINTED if row.startswith(name)), "")
+    method = row.removeprefix(painted).removeprefix(" + ")
+    truth, loss = METHODS.get(method, ({}, {}))
+    phantom = {
+        "first_seed": seed,
+        "count": 1,
+        "shape": [TRAIN_EDGE] * 3,
+        "difficulties": ["hard"],
+        "painted": PAINTED.get(painted, 0.0),
+        "skeletons": bool(method),
+    }
+    values["data"]["phantoms"] = [phantom]
+    values["truth"] |= truth
+    values["loss"] = loss
+    values["validation"]["segmentation"] = SEGMENTATION
+    return TrainSettings.parse(values | {"seed": seed})
+
+
+def scores(model, seed: int, thresholds):
+    """Threshold, NERL and VOI sum on a phantom that no training saw."""
+    phantom = Phantom(PhantomSettings(seed=seed, difficulty="hard"))
+    size, shape = phantom.settings.voxel_size, (TEST_EDGE,) * 3
+    box = (slice(0, TEST_EDGE),) * 3
+    read = phantom.xray(box).__getitem__
+    truth = phantom.labels(box)
+    skeletons = phantom.skeletons(Roi((0, 0, 0), (TEST_EDGE * size,) * 3))
+    nodes = tuple(np.floor(skeletons.nodes / size).astype(int).T)
+    predictor = predictor_for(model, InferenceSettings(), read, shape)
+    affinities = predictor.predict_box(read, shape, box)
+    base = SegmentationSettings.parse(SEGMENTATION)
+    fragments, graph = fragment_graph(affinities, model.contract.offsets, base)
+    tree = agglomerate(graph, int(fragments.max()), base.linkage, float(THRESHOLDS[0]))
+    for threshold in thresholds:
+        labels = relabel(fragments, tree.lut(float(threshold)))
+        table = VoiTable()
+        table.add(labels, truth)
+        yield threshold, float(skeleton_scores(labels[nodes], skeletons)["nerl"]), table.scores()["voi_sum"]
+
+
+def read(table: Path) -> list[dict]:
+    return json.loads(table.read_text()) if table.exists() else []
+
+
+def finished(table: Path, row: str, seed: int) -> bool:
+    return any((done["row"], done["seed"]) == (row, seed) for done in read(table))
+
+
+def keep(table: Path, found: dict) -> None:
+    rows = [*read(table), found]
+    rows.sort(key=lambda one: (ROWS.index(one["row"]), one["seed"]))
+    partial = table.with_suffix(f".{os.getpid()}")
+    partial.write_text("[\n" + ",\n".join(json.dumps(one) for one in rows) + "\n]\n")
+    partial.replace(table)
+
+
+def show(table: Path) -> None:
+    rows = read(table)
+    print("| truth | seeds | NERL (lowest - highest) | VOI sum (lowest - highest) |\n|---|---|---|---|")
+    for row in ROWS:
+        found = [one for one in rows if one["row"] == row]
+        cells = [str(len(found))] + [
+            f"{np.mean(v):.3f} ({min(v):.3f} - {max(v):.3f})" if v else "missing"
+            for v in ([one[key] for one in found] for key in ("nerl", "voi_sum"))
+        ]
+        print(f"| {row} | {' | '.join(cells)} |")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, nargs="?", help="folder for the training runs")
+    parser.add_argument("--table", type=Path, default=RECIPE.parents[1] / "supervision.json")
+    parser.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
