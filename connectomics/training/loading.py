@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.errors import GeometryError
+from connectomics.io.opening import open_volume
 from connectomics.io.skeletons import read_skeletons
-from connectomics.roi import Triple
-from connectomics.training.settings import DataSettings, Range, TruthSettings, VolumeData
+from connectomics.io.volume import Volume
+from connectomics.roi import IntTriple
+from connectomics.training.settings import DataSettings, TruthSettings, VolumeData
 from connectomics.training.sources import Source, make_source
 from connectomics.training.truth import with_skeletons
 
@@ -17,48 +19,81 @@ from connectomics.training.truth import with_skeletons
 def load_volumes(settings: DataSettings, volumes: Sequence[VolumeData], truth: TruthSettings) -> list[Source]:
     """Read volumes with their labels and skeletons, only inside their regions.
 
+    Labels may cover a part of the image: their offset says which.
+
     Raises
     ------
     InputError
-        A volume is missing, or raw and labels do not have one shape.
+        A volume is missing.
+    GeometryError
+        A region or the labels lie outside the image, or labels and image do not share a voxel grid.
     """
     return [source for volume in volumes for source in _load(settings, volume, truth)]
 
 
 def _load(settings: DataSettings, volume: VolumeData, truth: TruthSettings) -> list[Source]:
-    root = Path(settings.root)
-    raw, offset = _read(root / volume.raw, settings.voxel_size, volume.region)
+    root, size = Path(settings.root), settings.voxel_size
+    image = open_volume(root / volume.raw, size)
+    low, shape = _region(image, volume)
+    raw = np.asarray(image.read_box(_slices(low, shape)))
     labels = None
     if volume.labels is not None:
-        labels, _ = _read(root / volume.labels, settings.voxel_size, volume.region)
-        if raw.shape != labels.shape:
-            raise GeometryError(f"{volume.raw}: shape {raw.shape}, but {volume.labels} has {labels.shape}.")
+        painted = open_volume(root / volume.labels, size)
+        labels = _read_labels(painted, _shift(painted, image, volume), low, shape)
     score: tuple[slice, ...] = (slice(None),) * 3
     if volume.score_region is not None:
-        starts = [0, 0, 0] if volume.region is None else [low for low, _ in volume.region]
         score = tuple(
-            slice(low - start, high - start)
-            for (low, high), start in zip(volume.score_region, starts, strict=True)
+            slice(first - start, last - start)
+            for (first, last), start in zip(volume.score_region, low, strict=True)
         )
-        if any(s.start < 0 or s.stop > n or s.start >= s.stop for s, n in zip(score, raw.shape, strict=True)):
+        if any(s.start < 0 or s.stop > n or s.start >= s.stop for s, n in zip(score, shape, strict=True)):
             raise GeometryError(f"score_region {volume.score_region} is not inside region {volume.region}.")
     source = make_source(raw, labels, volume.background == "unlabelled", volume.proportion, score)
     if volume.skeletons is None:
         return [source]
-    return with_skeletons(source, read_skeletons(root / volume.skeletons), offset, settings.voxel_size, truth)
+    z, y, x = (o + a * s for o, a, s in zip(image.offset, low, size, strict=True))
+    return with_skeletons(source, read_skeletons(root / volume.skeletons), (z, y, x), size, truth)
 
 
-def _read(
-    path: Path, voxel_size: Triple, region: tuple[Range, Range, Range] | None
-) -> tuple[NDArray[np.generic], Triple]:
-    """The voxels of a region, and the world position (nm) of its low corner."""
-    from connectomics.io.opening import open_volume
+def _region(image: Volume, volume: VolumeData) -> tuple[IntTriple, IntTriple]:
+    """First voxel and shape of what is read of the image."""
+    region = volume.region or tuple((0, n) for n in image.shape)
+    if any(a < 0 or b > n or a >= b for (a, b), n in zip(region, image.shape, strict=True)):
+        raise GeometryError(f"{volume.raw}: region {volume.region} is not inside shape {image.shape}.")
+    (z, zz), (y, yy), (x, xx) = region
+    return (z, y, x), (zz - z, yy - y, xx - x)
 
-    volume = open_volume(path, voxel_size)
-    shape = volume.shape
-    box = [(0, n) for n in shape] if region is None else list(region)
-    if any(low < 0 or high > n or low >= high for (low, high), n in zip(box, shape, strict=True)):
-        raise GeometryError(f"{path}: region {region} is not inside shape {shape}.")
-    z, y, x = (slice(low, high) for low, high in box)
-    low = [o + s * a for o, s, (a, _) in zip(volume.offset, volume.voxel_size, box, strict=True)]
-    return np.asarray(volume.read_box((z, y, x))), (low[0], low[1], low[2])
+
+def _shift(painted: Volume, image: Volume, volume: VolumeData) -> IntTriple:
+    """The image's voxel on which the first voxel of the labels lies."""
+    apart = (np.array(painted.offset) - np.array(image.offset)) / np.array(image.voxel_size)
+    shift = np.round(apart).astype(int)
+    if np.abs(apart - shift).max() > 1e-3:
+        raise GeometryError(
+            f"{volume.labels}: lies {apart.round(3).tolist()} voxels from {volume.raw}; "
+            "both must be on one voxel grid."
+        )
+    if (shift < 0).any() or (shift + painted.shape > np.array(image.shape)).any():
+        raise GeometryError(
+            f"{volume.labels}: shape {painted.shape} at voxel {shift.tolist()} of {volume.raw} does not lie "
+            f"inside its shape {image.shape}."
+        )
+    return int(shift[0]), int(shift[1]), int(shift[2])
+
+
+def _read_labels(painted: Volume, shift: IntTriple, low: IntTriple, shape: IntTriple) -> NDArray[np.generic]:
+    """Labels on the voxels that are read of the image; 0 where there are none."""
+    first = [max(a, s) for a, s in zip(low, shift, strict=True)]
+    last = [min(a + n, s + m) for a, n, s, m in zip(low, shape, shift, painted.shape, strict=True)]
+    labels = np.zeros(shape, painted.dtype)
+    if any(a >= b for a, b in zip(first, last, strict=True)):
+        return labels
+    extent = [b - a for a, b in zip(first, last, strict=True)]
+    there = _slices([a - s for a, s in zip(first, shift, strict=True)], extent)
+    labels[_slices([a - b for a, b in zip(first, low, strict=True)], extent)] = painted.read_box(there)
+    return labels
+
+
+def _slices(low: Sequence[int], shape: Sequence[int]) -> tuple[slice, slice, slice]:
+    z, y, x = (slice(a, a + n) for a, n in zip(low, shape, strict=True))
+    return z, y, x

@@ -1,6 +1,9 @@
 """Rounds of pseudo labels: now and then the network labels its own training volumes, skeletons deciding."""
 
+import itertools
 import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,14 @@ from numpy.typing import NDArray
 
 from connectomics.networks.build import divisor_of
 from connectomics.training.module import AffinityTraining
-from connectomics.training.pseudo import pseudo_labels
+from connectomics.training.pseudo import UNKNOWN, pseudo_labels
 from connectomics.training.truth import renewed
 from connectomics.training.validation import predict_source
 
 _log = logging.getLogger(__name__)
+
+_BLOCK, _CONTEXT = 320, 48
+"""Voxels labelled at once along each axis, and around them; names are the skeletons', so blocks agree."""
 
 
 class Rounds(Callback):
@@ -69,13 +75,20 @@ class Rounds(Callback):
         for source in module.sources:
             if source.traces is None:
                 continue
-            affinities = predict_source(
-                module.average,
-                source.to(module.device),
-                divisor_of(settings.network),
-                len(settings.targets.offsets),
-            )
-            found.append(pseudo_labels(affinities, settings.targets.offsets, source.traces, segmentation))
+            labels = np.full(source.raw.shape, UNKNOWN, np.int32)
+            for outer, inner, core in _blocks(source.raw.shape):
+                part = replace(source, raw=source.raw[outer], labels=source.labels[outer])
+                affinities = predict_source(
+                    module.average,
+                    part.to(module.device),
+                    divisor_of(settings.network),
+                    len(settings.targets.offsets),
+                )
+                traces = source.traces[outer]
+                labels[core] = pseudo_labels(affinities, settings.targets.offsets, traces, segmentation)[
+                    inner
+                ]
+            found.append(labels)
         return found
 
     def _use(self, module: AffinityTraining, number: int, labels: list[NDArray[np.int32]]) -> None:
@@ -90,3 +103,18 @@ class Rounds(Callback):
 
     def _path(self, number: int) -> Path:
         return self._folder / f"pseudo-{number}.npz"
+
+
+Box = tuple[slice, ...]
+
+
+def _blocks(shape: Sequence[int]) -> Iterator[tuple[Box, Box, Box]]:
+    """For each block: what is looked at, the block within that, and the block."""
+    for corner in itertools.product(*(range(0, n, _BLOCK) for n in shape)):
+        core = tuple(slice(a, min(a + _BLOCK, n)) for a, n in zip(corner, shape, strict=True))
+        outer = tuple(
+            slice(max(0, s.start - _CONTEXT), min(n, s.stop + _CONTEXT))
+            for s, n in zip(core, shape, strict=True)
+        )
+        inner = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(core, outer, strict=True))
+        yield outer, inner, core

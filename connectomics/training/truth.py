@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from connectomics.errors import InputError
 from connectomics.io.skeletons import Skeletons
 from connectomics.roi import Triple
+from connectomics.training.crops import bounds
 from connectomics.training.settings import TruthSettings
 from connectomics.training.sources import UNLABELLED, Source
 from connectomics.training.traces import draw_traces
 from connectomics.training.tubes import draw_tubes
+
+_REACH = 160
+"""Voxels around painted ones that are kept."""
 
 
 def with_skeletons(
@@ -58,7 +62,18 @@ def with_skeletons(
         traces=traces,
         proportion=painted.proportion * (1 - share),
     )
-    return [replace(painted, proportion=painted.proportion * share), traced] if has_paint else [traced]
+    return (
+        [_trimmed(replace(painted, proportion=painted.proportion * share)), traced] if has_paint else [traced]
+    )
+
+
+def _trimmed(source: Source) -> Source:
+    """Only what crops centred in the painted part can reach: it is small and the volume may be large."""
+    box = tuple(
+        slice(max(0, first - _REACH), min(n, last + _REACH))
+        for (first, last), n in zip(bounds(source.labels), source.labels.shape, strict=True)
+    )
+    return replace(source, raw=source.raw[box].clone(), labels=source.labels[box].clone())
 
 
 def renewed(sources: Sequence[Source], found: Sequence[NDArray[np.int32]], share: float) -> list[Source]:
