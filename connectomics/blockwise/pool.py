@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 from connectomics.blockwise.grid import Block
+from connectomics.errors import RunFailed
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -26,7 +28,14 @@ class Pool(Protocol):
 
     @property
     def patience(self) -> float | None:
-        """Seconds after which a block that others finished long ago is given out again; None: never."""
+        """Seconds after which a block that is still out is given out again; None: never."""
+
+    @property
+    def deaths(self) -> tuple[type[BaseException], ...]:
+        """Errors that tell of the death of workers, not of the block."""
+
+    def check(self) -> None:
+        """Raise `RunFailed` where no worker is left."""
 
     def serve(self, step: str, work: Work) -> AbstractContextManager[Submit]:
         """Make `work` ready; what is yielded runs it on a block."""
@@ -42,9 +51,13 @@ class Threads:
     """
 
     patience: float | None = None  # a thread cannot be lost
+    deaths: tuple[type[BaseException], ...] = ()
 
     def __init__(self, size: int) -> None:
         self.size = size
+
+    def check(self) -> None:
+        """See `Pool`."""
 
     @contextmanager
     def serve(self, step: str, work: Work) -> Iterator[Submit]:
@@ -60,7 +73,8 @@ class Threads:
 class Cluster:
     """The workers of a Dask cluster: they get `work` once a step and one block at a time.
 
-    A worker that dies gives its blocks back to the scheduler, which hands them to another.
+    A worker that dies gives its blocks back to the scheduler, which hands them to another. One that falls
+    silent gets no more blocks, as long as there are others.
 
     Parameters
     ----------
@@ -78,11 +92,27 @@ class Cluster:
         self.client = client
         self.patience = patience
         self.resources = resources or {}
+        self._silent: set[str] = set()
 
     @property
     def size(self) -> int:
         """Threads of all workers that are there now, at least one."""
         return max(1, sum(self.client.nthreads().values()))
+
+    @property
+    def deaths(self) -> tuple[type[BaseException], ...]:
+        """See `Pool`."""
+        from distributed import KilledWorker
+
+        return (KilledWorker,)
+
+    def check(self) -> None:
+        """See `Pool`."""
+        if not self.client.nthreads():
+            raise RunFailed(
+                f"no worker is left, and none came in {self.patience:.0f} s. "
+                "Start workers and run the same command again to go on."
+            )
 
     def needing(self, **resources: float) -> "Cluster":
         """The same workers, as far as they have these Dask resources."""
@@ -94,15 +124,16 @@ class Cluster:
         import cloudpickle
 
         # a task and not scattered data: what a dead worker held is made again
-        shared: Any = self.client.submit(_Shared, cloudpickle.dumps(work), pure=False)
-        options: dict[str, Any] = {"resources": self.resources} if self.resources else {}
-        executor: Executor = self.client.get_executor(pure=False, **options)
-        running: set[Future[Any]] = set()
+        shared: Any = self.client.submit(_Shared, cloudpickle.dumps(work), key=_key(f"{step}_function"))
+        executor: Any = self.client.get_executor()
+        running: dict[Future[Any], tuple[int, str]] = {}
 
         def submit(block: Block) -> "Future[Any]":
-            future = executor.submit(_call, shared, block)
-            running.add(future)
-            future.add_done_callback(running.discard)
+            earlier = {key for number, key in running.values() if number == block.number}
+            key = _key(step)
+            future = executor.submit(_call, shared, block, key=key, **self._placing(earlier))
+            running[future] = block.number, key
+            future.add_done_callback(lambda ended: running.pop(ended, None))
             return future
 
         try:
@@ -111,6 +142,25 @@ class Cluster:
             for future in list(running):
                 future.cancel()
             shared.release()
+
+    def _placing(self, earlier: set[str]) -> dict[str, Any]:
+        """Where a block may go; workers that still keep it from an earlier time are silent ones."""
+        placing: dict[str, Any] = {"resources": self.resources} if self.resources else {}
+        if earlier:
+            having = self.client.processing()
+            keepers = {worker for worker, keys in having.items() if not earlier.isdisjoint(keys)}
+            self._silent |= keepers
+            if self._silent.issuperset(having):  # the others get another chance
+                self._silent = keepers
+        if self._silent:
+            others = [worker for worker in self.client.nthreads() if worker not in self._silent]
+            placing |= {"workers": others} if others else {}
+        return placing
+
+
+def _key(name: str) -> str:
+    """A key of its own; Dask shows tasks, and reckons their durations, by what stands before the dash."""
+    return f"{name.replace('-', '_')}-{uuid4()}"
 
 
 class _Shared:
