@@ -1,9 +1,10 @@
 """Where block functions run: threads of this process, or the workers of a Dask cluster."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
@@ -123,15 +124,16 @@ class Cluster:
         """See `Pool`."""
         import cloudpickle
 
-        # a task and not scattered data: what a dead worker held is made again
-        shared: Any = self.client.submit(_Shared, cloudpickle.dumps(work), key=_key(f"{step}_function"))
+        # kept by the scheduler and not by a worker, which might hang or die and take it along
+        name = _key(step)
+        self.client.set_metadata(name, cloudpickle.dumps(work))
         executor: Any = self.client.get_executor()
         running: dict[Future[Any], tuple[int, str]] = {}
 
         def submit(block: Block) -> "Future[Any]":
             earlier = {key for number, key in running.values() if number == block.number}
             key = _key(step)
-            future = executor.submit(_call, shared, block, key=key, **self._placing(earlier))
+            future = executor.submit(_call, name, block, key=key, **self._placing(earlier))
             running[future] = block.number, key
             future.add_done_callback(lambda ended: running.pop(ended, None))
             return future
@@ -141,7 +143,8 @@ class Cluster:
         finally:
             for future in list(running):
                 future.cancel()
-            shared.release()
+            with suppress(OSError):  # the scheduler may be gone
+                self.client.set_metadata(name, None)
 
     def _placing(self, earlier: set[str]) -> dict[str, Any]:
         """Where a block may go; workers that still keep it from an earlier time are silent ones."""
@@ -163,18 +166,23 @@ def _key(name: str) -> str:
     return f"{name.replace('-', '_')}-{uuid4()}"
 
 
-class _Shared:
-    """A block function as bytes, unpacked once by each worker that gets it."""
+_functions: dict[str, Work] = {}
+"""The block function that this worker got last, by the name of its step's run."""
 
-    def __init__(self, data: bytes) -> None:
-        import cloudpickle
-
-        self.data = data
-        self.work: Work = cloudpickle.loads(data)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Shared, (self.data,)
+_guard = threading.Lock()
 
 
-def _call(shared: _Shared, block: Block) -> Any:
-    return shared.work(block)
+def _call(name: str, block: Block) -> Any:
+    with _guard:
+        if name not in _functions:
+            import cloudpickle
+            from distributed import get_worker
+            from distributed.utils import sync
+
+            worker = get_worker()
+            _functions.clear()
+            _functions[name] = cloudpickle.loads(
+                sync(worker.loop, worker.scheduler.get_metadata, keys=[name], default=None)
+            )
+        work = _functions[name]
+    return work(block)
