@@ -15,15 +15,23 @@ FAULTS = Path(__file__).parent / "faults_on_workers.py"
 def cluster(folder, *, workers=2, nanny=False, fault=None, memory_limit="0"):
     """Start them for the time of a test.
 
-    With `fault` (see `tests/faults_on_workers.py`), the workers meet it. Yields the address, and the processes: the scheduler
-    first.
+    With `fault` (see `tests/faults_on_workers.py`), the workers meet it. Yields the scheduler's address, and
+    the processes, the scheduler first.
     """
     folder.mkdir(exist_ok=True, parents=True)
     file = folder / "scheduler.json"
     common = ["--scheduler-file", str(file), "--no-dashboard"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "FAULT": json.dumps(fault or {})}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
-    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--dashboard-address", ":0"]
+    dask = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_scheduler",
+        "--port",
+        "0",
+        "--dashboard-address",
+        ":0",
+    ]
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1"]
     worker += ["--memory-limit", memory_limit, "--preload", str(FAULTS), "--nanny" if nanny else "--no-nanny"]
     processes = [subprocess.Popen([*dask, *common], **quiet)]

@@ -1,7 +1,7 @@
-"""Loaded by Dask workers (--preload): makes them die, hang or starve when a block of one stage reaches them.
+"""Loaded by Dask workers (--preload): makes them die, hang or starve when a block reaches them.
 
-The environment's FAULT is a JSON object: `kind`, the `module` whose block functions are hit, the number of the
-`block`, the `folder` where each time that it struck leaves a file, and how many `times` it strikes.
+The environment's FAULT is a JSON object: `kind`, the `module` whose block functions are hit, the number of
+the `block`, the `folder` where each time that it struck leaves a file, and how many `times` it strikes.
 """
 
 import json

@@ -43,8 +43,8 @@ class RunSettings(Settings):
     patience: Annotated[float, Field(gt=0)] = 600.0
     """Seconds after which a block that a cluster's worker keeps silent about is given to another."""
     retry_failed: bool = False
-    """Only go on with a run that has failed blocks: they are done again, then the steps that waited for them.
-    Blocks of their step that were never begun are left (a plain rerun does both). Exit 2 where none failed."""
+    """Only go on with a run that has failed blocks: do them again, and then the steps that waited for them;
+    blocks of their step that were never begun are left. Exit 2 where none failed. A plain rerun does all."""
 
     @property
     def claim(self) -> Claim:
