@@ -6,9 +6,9 @@
 
 overhead  milliseconds a block, ledger on the local disk included, over those of bare dask.distributed no-ops
           that are submitted with the same window (two a worker), through the same workers, in the same run.
-memory    peak PSS of the scheduler's process and of the client's, each a fresh process, for each number of blocks.
-speedup   time of as many kernels (fragments of 64^3 voxels of noise) on one worker over that on two, beside what
-          two bare processes show; median of the repeats, which take turns. One thread each.
+memory    peak PSS of the scheduler's process and of the client's, fresh ones for each number of blocks.
+speedup   time of as many kernels (fragments of 64^3 voxels of noise) on one worker over that on two, beside
+          what two bare processes show; median of the repeats, which take turns. One thread each.
 """
 
 import argparse
@@ -92,7 +92,8 @@ def bare_noops(client, count: int, window: int) -> float:
 
     began = time.perf_counter()
     queue = iter(range(count))
-    running = as_completed([client.submit(nothing, next(queue), pure=False) for _ in range(window)])
+    first = [client.submit(nothing, next(queue), pure=False) for _ in range(window)]
+    running = as_completed(first, loop=client.loop)
     for future in running:
         future.result()
         number = next(queue, None)
