@@ -78,7 +78,9 @@ class Ledger:
     def mark_done(self, step: str, block: int, name: str, seconds: float) -> None:
         """Record that the data of a block is safely written."""
         record = {"status": "done", "block": block, "name": name, "seconds": round(seconds, 4)}
-        write_json(self._record(step, block), record | {"finished": time.time()})
+        record |= {"finished": time.time()}
+        # not pressed to the disk, as the block's data is not; a record that is lost costs a repetition
+        write_json(self._record(step, block), record, durable=False)
 
     def mark_failed(self, step: str, block: int, name: str, error: BaseException) -> Failure:
         """Record that a block failed; a rerun tries it again."""

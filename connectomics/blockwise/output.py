@@ -91,9 +91,7 @@ def open_run(
         The disk is full; what is done stays.
     """
     root = Path(path)
-    ledger = Ledger(root / "ledger" / command, failed_only=retry_failed)
-    if retry_failed:
-        _check_failed(root, ledger, overwrite)
+    ledger = _ledger(root, command, retry_failed, overwrite)
     _check_place(root)
     existed, fresh, began = root.exists(), _is_empty(root), False
     if create is not None and not fresh:
@@ -140,13 +138,15 @@ def _remove(*paths: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _check_failed(root: Path, ledger: Ledger, overwrite: bool) -> None:
-    if overwrite:
+def _ledger(root: Path, command: str, retry_failed: bool, overwrite: bool) -> Ledger:
+    ledger = Ledger(root / "ledger" / command, failed_only=retry_failed)
+    if retry_failed and overwrite:
         raise InputError("--retry-failed keeps what is done, --overwrite removes it: give one of them.")
-    if not ledger.failed_steps:
+    if retry_failed and not ledger.failed_steps:
         raise InputError(
             f"{root}: --retry-failed: no block of an earlier run failed there. Leave the option out to go on."
         )
+    return ledger
 
 
 def _check_place(root: Path) -> None:
