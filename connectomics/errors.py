@@ -44,6 +44,10 @@ class RunFailed(ConnectomicsError):
     exit_code = 1
 
 
+class NoSpaceError(RunFailed):
+    """The disk is full: the run stopped, and goes on when there is room (exit code 1)."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint such as ``" Did you mean 'threshold'?"``, or the known names if none is near.
 

@@ -1,67 +1,98 @@
 #!/usr/bin/env python3
-"""What a block costs on a Dask cluster, ledger included, over what bare dask.distributed takes for a no-op.
+"""What running blocks on a Dask cluster costs: overhead, memory, speed-up. Prints JSON.
 
-    scripts/benchmark_cluster.py [--blocks 10000] [--workers 2] [--memory-blocks 1000 100000]
+    scripts/benchmark_cluster.py [overhead] [memory] [speedup] [--blocks 10000] [--memory-blocks 1000 100000]
+                                 [--kernels 16] [--repeats 5]
 
-Both run as many no-ops through the same workers, one after the other. With --memory-blocks, also the
-memory of this process (client and scheduler) after runs of those sizes.
+overhead  milliseconds a block, ledger on the local disk included, over those of bare dask.distributed no-ops
+          that are submitted with the same window (two a worker), through the same workers, in the same run.
+memory    peak PSS of the scheduler's process and of the client's, fresh ones for each number of blocks.
+speedup   time of as many kernels (fragments of 64^3 voxels of noise) on one worker over that on two, beside
+          what two bare processes show; median of the repeats, which take turns. One thread each.
 """
 
 import argparse
 import json
+import os
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
+import numpy as np
 
+from connectomics.affinities import NEAREST
 from connectomics.blockwise.cluster import connect
 from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.ledger import Ledger
+from connectomics.blockwise.peak import PeakMemory
 from connectomics.blockwise.run import run_blocks
+from connectomics.segmentation.fragments import block_fragments
+from connectomics.segmentation.settings import SegmentationSettings
+
+os.environ["OMP_NUM_THREADS"] = "1"
+PARTS = ("overhead", "memory", "speedup")
+EDGE = 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
+    parser.add_argument("--blocks", type=int, default=10_000)
+    parser.add_argument("--memory-blocks", type=int, nargs="+", default=[1000, 100_000])
+    parser.add_argument("--kernels", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--client", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.client:
+        with connect(options.client[0]) as pool:
+            ours(pool, nothing, int(options.client[1]))
+    elif options.bare:
+        bare_kernels(options.bare)
+    else:
+        measures = {"overhead": overhead, "memory": memory, "speedup": speedup}
+        print(json.dumps({part: measures[part](options) for part in options.parts or PARTS}, indent=1))
 
 
 def nothing(block: object) -> None:
     """Do nothing."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--blocks", type=int, default=10_000)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--memory-blocks", type=int, nargs="*", default=[])
-    options = parser.parse_args()
-    with connect(f"local:{options.workers}") as pool, tempfile.TemporaryDirectory() as folder:
-        ours(pool, 200, Path(folder) / "warm")
-        bare = bare_seconds(pool.client, options.blocks)
-        seconds = ours(pool, options.blocks, Path(folder) / "ledger")
-        report = {
-            "blocks": options.blocks,
-            "bare_ms_per_block": 1000 * bare / options.blocks,
-            "ours_ms_per_block": 1000 * seconds / options.blocks,
-            "ratio": seconds / bare,
-            "client_and_scheduler_bytes": {
-                count: (ours(pool, count, Path(folder) / f"{count}"), psutil.Process().memory_info().rss)[1]
-                for count in options.memory_blocks
-            },
-        }
-    print(json.dumps(report, indent=1))
+def ours(pool, work, count: int) -> float:
+    """Seconds that `run_blocks` takes, with its ledger on the local disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        run_blocks("step", Grid((1, 1, count), (1, 1, 1)), work, Ledger(folder), pool=pool)
+        return time.perf_counter() - began
 
 
-def ours(pool, count: int, folder: Path) -> float:
-    grid = Grid((1, 1, count), (1, 1, 1))
-    began = time.perf_counter()
-    run_blocks("nothing", grid, nothing, Ledger(folder), pool=pool)
-    return time.perf_counter() - began
+def overhead(options: argparse.Namespace) -> dict[str, float]:
+    with connect("local:2") as pool:
+        ours(pool, nothing, 200)
+        bare = bare_noops(pool.client, options.blocks, 2 * pool.size)
+        seconds = ours(pool, nothing, options.blocks)
+        again = bare_noops(pool.client, options.blocks, 2 * pool.size)
+    least, milliseconds = min(bare, again), 1000 / options.blocks
+    return {
+        "blocks": options.blocks,
+        "bare_ms_per_block": round(least * milliseconds, 3),
+        "bare_ms_before_and_after": [round(s * milliseconds, 3) for s in (bare, again)],
+        "ours_ms_per_block": round(seconds * milliseconds, 3),
+        "ratio": round(seconds / least, 3),
+    }
 
 
-def bare_seconds(client, count: int) -> float:
-    """Seconds of `count` no-ops, submitted one by one and gathered as they end, a thousand in flight."""
+def bare_noops(client, count: int, window: int) -> float:
+    """Seconds of `count` no-ops, submitted one by one as others end, `window` of them in flight."""
     from distributed import as_completed
 
     began = time.perf_counter()
     queue = iter(range(count))
-    first = [client.submit(nothing, next(queue), pure=False) for _ in range(min(1000, count))]
+    first = [client.submit(nothing, next(queue), pure=False) for _ in range(window)]
     running = as_completed(first, loop=client.loop)
     for future in running:
         future.result()
@@ -69,6 +100,114 @@ def bare_seconds(client, count: int) -> float:
         if number is not None:
             running.add(client.submit(nothing, number, pure=False))
     return time.perf_counter() - began
+
+
+def memory(options: argparse.Namespace) -> dict[str, object]:
+    rows = {count: peaks(count) for count in options.memory_blocks}
+    first, last = rows[min(rows)], rows[max(rows)]
+    growth = {who: round(last[who] / first[who], 3) for who in ("scheduler_bytes", "client_bytes")}
+    return {"blocks": rows, "last_over_first": growth}
+
+
+def peaks(count: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder, dask_processes(Path(folder), 2) as (address, scheduler):
+        began = time.perf_counter()
+        client = subprocess.Popen([sys.executable, __file__, "--client", address, str(count)])
+        with PeakMemory(scheduler.pid) as of_scheduler, PeakMemory(client.pid) as of_client:
+            if client.wait():
+                sys.exit("the client failed")
+        return {
+            "scheduler_bytes": of_scheduler.peak_bytes,
+            "client_bytes": of_client.peak_bytes,
+            "seconds": round(time.perf_counter() - began, 1),
+        }
+
+
+@contextmanager
+def dask_processes(folder: Path, workers: int):
+    """A scheduler and workers, each a process of its own; yields the address and the scheduler's process."""
+    file = folder / "scheduler.json"
+    common = ["--scheduler-file", str(file), "--no-dashboard"]
+    dask = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_scheduler",
+        "--port",
+        "0",
+        "--dashboard-address",
+        ":0",
+    ]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    processes = [subprocess.Popen([*dask, *common], **quiet)]
+    try:
+        for number in range(workers):
+            local = ["--local-directory", str(folder / f"worker{number}")]
+            processes.append(subprocess.Popen([*worker, *local, *common], **quiet))
+        while not (file.exists() and file.read_text()):
+            time.sleep(0.1)
+        yield json.loads(file.read_text())["address"], processes[0]
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait()
+
+
+def kernel(block: object) -> None:
+    """Fragments of a block of noise, the same each time."""
+    shape = (EDGE,) * 3
+    noise = np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8)
+    box = (slice(0, EDGE),) * 3
+    block_fragments(noise, NEAREST, box, (0, 0, 0), shape, SegmentationSettings())
+
+
+def speedup(options: argparse.Namespace) -> dict[str, object]:
+    found: dict[str, list[float]] = {"bare": [], "ours": []}
+    for _ in range(options.repeats):
+        found["bare"].append(bare_seconds(1, options.kernels) / bare_seconds(2, options.kernels))
+        found["ours"].append(our_seconds(1, options.kernels) / our_seconds(2, options.kernels))
+    median = {name: statistics.median(values) for name, values in found.items()}
+    rounded = {name: [round(value, 3) for value in values] for name, values in found.items()}
+    return {"cores": len(os.sched_getaffinity(0)), "speedup": rounded} | {
+        "median": median,
+        "ours_over_bare": round(median["ours"] / median["bare"], 3),
+    }
+
+
+def our_seconds(workers: int, kernels: int) -> float:
+    with connect(f"local:{workers}") as pool:
+        ours(pool, kernel, 4 * workers)  # compiles
+        return ours(pool, kernel, kernels)
+
+
+def bare_seconds(processes: int, kernels: int) -> float:
+    share = str(kernels // processes)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    running = [
+        subprocess.Popen([sys.executable, __file__, "--bare", share], **pipes) for _ in range(processes)
+    ]
+    for process in running:
+        process.stdout.readline()
+    began = time.perf_counter()
+    for process in running:
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    for process in running:
+        process.stdout.readline()
+    seconds = time.perf_counter() - began
+    for process in running:
+        process.communicate()
+    return seconds
+
+
+def bare_kernels(count: int) -> None:
+    """What a bare process does: compile, wait for the word, work, say so."""
+    kernel(None)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for _ in range(count):
+        kernel(None)
+    print("done", flush=True)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def connect(cluster: str, patience: float | None = 600.0) -> Iterator[Cluster]:
         raise InputError(
             "--cluster needs dask.distributed: pip install 'xray-connectomics[cluster]'."
         ) from None
-    logging.getLogger("distributed").setLevel(logging.ERROR)  # what matters of it reaches the ledger
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it reaches the ledger
     with _backend(cluster) as (address, wanted):
         try:
             client: Client = Client(address, set_as_default=False, timeout=ANSWER_SECONDS)
@@ -94,7 +94,7 @@ def _local(cluster: str) -> Iterator[tuple[Any, int]]:
         processes=True,
         dashboard_address="127.0.0.1:0",
         memory_limit=0,  # --memory sizes tiles and blocks; a limit of Dask's own would pause workers
-        silence_logs=logging.ERROR,
+        silence_logs=logging.CRITICAL,
         env={"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // workers))},
     ) as started:
         yield started, workers

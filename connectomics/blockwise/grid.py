@@ -1,8 +1,12 @@
 """Cut a region into write blocks of whole chunks, and give each block its read halo."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from connectomics.errors import InputError
 from connectomics.roi import IntTriple
@@ -90,11 +94,47 @@ class Grid:
     def __iter__(self) -> Iterator[Block]:
         return (self[number] for number in range(len(self)))
 
+    def without(self, numbers: Collection[int]) -> "Subset":
+        """The blocks whose numbers are not among `numbers`, in order."""
+        left = np.ones(len(self), bool)
+        left[np.fromiter(numbers, np.int64, len(numbers))] = False
+        return Subset(self, np.flatnonzero(left))
+
     def containing(self, voxel: Sequence[int]) -> int:
         """Number of the block that holds a voxel of the region."""
         _, ny, nx = self.counts
         z, y, x = ((int(v) + o) // b for v, b, o in zip(voxel, self.block, self.start, strict=True))
         return (z * ny + y) * nx + x
+
+
+@dataclass(frozen=True)
+class Subset(Sequence[Block]):
+    """Some blocks of a grid, each made when it is asked for: eight bytes a block, however many there are.
+
+    Attributes
+    ----------
+    grid : Grid
+        The whole.
+    numbers : ndarray of int64
+        Which blocks, in order.
+    """
+
+    grid: Grid
+    numbers: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Block: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Subset": ...
+
+    def __getitem__(self, index: int | slice) -> "Block | Subset":
+        if isinstance(index, slice):
+            return Subset(self.grid, self.numbers[index])
+        return self.grid[int(self.numbers[index])]
 
 
 def grow(box: Box, low: Sequence[int], high: Sequence[int], shape: Sequence[int]) -> Box:

@@ -3,6 +3,7 @@
 import io
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,17 +35,20 @@ class Ledger:
     ----------
     folder
         Where the records live; made on first write.
+    failed_only
+        In a step that has failed blocks, do those and no others.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, failed_only: bool = False) -> None:
         self.folder = Path(folder)
+        self.failed_only = failed_only
 
     def _record(self, step: str, block: int) -> Path:
         return self.folder / step / f"{block // BLOCKS_PER_FOLDER:06d}" / f"{block:09d}.json"
 
     def done(self, step: str) -> set[int]:
         """Numbers of the blocks of `step` that are done."""
-        return {r["block"] for r in self.records(step) if r["status"] == "done"}
+        return {r["block"] for r in self._each(step) if r["status"] == "done"}
 
     @property
     def empty(self) -> bool:
@@ -53,18 +57,30 @@ class Ledger:
 
     def failures(self, step: str) -> list[Failure]:
         """The blocks of `step` whose last attempt failed."""
-        failed = [r for r in self.records(step) if r["status"] == "failed"]
+        failed = [r for r in self._each(step) if r["status"] == "failed"]
         return [Failure(step, r["block"], r["name"], r["error"]) for r in failed]
+
+    @property
+    def failed_steps(self) -> list[str]:
+        """Steps that have a block whose last attempt failed."""
+        return [path.name for path in sorted(self.folder.glob("*/")) if self.failures(path.name)]
 
     def records(self, step: str) -> list[dict[str, Any]]:
         """Every readable record of `step`, in block order."""
-        paths = sorted((self.folder / step).glob("*/*.json"))
-        return [record for record in map(read_json, paths) if record is not None]
+        return list(self._each(step))
+
+    def _each(self, step: str) -> Iterator[dict[str, Any]]:
+        for folder in sorted((self.folder / step).glob("*/")):
+            for path in sorted(folder.glob("*.json")):
+                if (record := read_json(path)) is not None:
+                    yield record
 
     def mark_done(self, step: str, block: int, name: str, seconds: float) -> None:
         """Record that the data of a block is safely written."""
         record = {"status": "done", "block": block, "name": name, "seconds": round(seconds, 4)}
-        write_json(self._record(step, block), record | {"finished": time.time()})
+        record |= {"finished": time.time()}
+        # not pressed to the disk, as the block's data is not; a record that is lost costs a repetition
+        write_json(self._record(step, block), record, durable=False)
 
     def mark_failed(self, step: str, block: int, name: str, error: BaseException) -> Failure:
         """Record that a block failed; a rerun tries it again."""

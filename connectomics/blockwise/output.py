@@ -12,6 +12,7 @@ from connectomics.blockwise.ledger import Ledger
 from connectomics.blockwise.lock import Lock
 from connectomics.errors import BusyError, InputError, OutputExistsError
 from connectomics.io.ome_zarr import create_group
+from connectomics.io.staging import unwritable
 
 GROUP_MARKS = ("zarr.json", ".zgroup")
 
@@ -56,6 +57,7 @@ def open_run(
     products: Sequence[str],
     *,
     overwrite: bool = False,
+    retry_failed: bool = False,
     create: Callable[[], object] | None = None,
 ) -> Iterator[Run]:
     """Hold `path` for a run of `command`.
@@ -72,6 +74,8 @@ def open_run(
         Names inside the group that this command writes.
     overwrite
         Replace what this command wrote there before, whatever run it was.
+    retry_failed
+        Only go on with a run that has failed blocks; in the step that has them, do no others.
     create
         Makes the root when it is itself the product (an image); default: an empty group.
 
@@ -81,9 +85,13 @@ def open_run(
         The output holds something else; the message names what differs.
     BusyError
         Another live run is writing it.
+    InputError
+        Nothing failed there, and `retry_failed` was asked for.
+    NoSpaceError
+        The disk is full; what is done stays.
     """
     root = Path(path)
-    ledger = Ledger(root / "ledger" / command)
+    ledger = _ledger(root, command, retry_failed, overwrite)
     _check_place(root)
     existed, fresh, began = root.exists(), _is_empty(root), False
     if create is not None and not fresh:
@@ -108,6 +116,8 @@ def open_run(
             yield Run(root, ledger, identity)
     except BusyError:
         raise
+    except OSError as error:
+        raise unwritable(error, str(root)) or error from None
     except InputError:
         if began and ledger.empty:  # nothing of use was written: leave the place as it was found
             _remove(*([root] if fresh else [*(root / name for name in products), ledger.folder]))
@@ -126,6 +136,17 @@ def _remove(*paths: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _ledger(root: Path, command: str, retry_failed: bool, overwrite: bool) -> Ledger:
+    ledger = Ledger(root / "ledger" / command, failed_only=retry_failed)
+    if retry_failed and overwrite:
+        raise InputError("--retry-failed keeps what is done, --overwrite removes it: give one of them.")
+    if retry_failed and not ledger.failed_steps:
+        raise InputError(
+            f"{root}: --retry-failed: no block of an earlier run failed there. Leave the option out to go on."
+        )
+    return ledger
 
 
 def _check_place(root: Path) -> None:

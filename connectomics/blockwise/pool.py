@@ -1,12 +1,15 @@
 """Where block functions run: threads of this process, or the workers of a Dask cluster."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 from connectomics.blockwise.grid import Block
+from connectomics.errors import RunFailed
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -26,7 +29,14 @@ class Pool(Protocol):
 
     @property
     def patience(self) -> float | None:
-        """Seconds after which a block that others finished long ago is given out again; None: never."""
+        """Seconds after which a block that is still out is given out again; None: never."""
+
+    @property
+    def deaths(self) -> tuple[type[BaseException], ...]:
+        """Errors that tell of the death of workers, not of the block."""
+
+    def check(self) -> None:
+        """Raise `RunFailed` where no worker is left."""
 
     def serve(self, step: str, work: Work) -> AbstractContextManager[Submit]:
         """Make `work` ready; what is yielded runs it on a block."""
@@ -42,9 +52,13 @@ class Threads:
     """
 
     patience: float | None = None  # a thread cannot be lost
+    deaths: tuple[type[BaseException], ...] = ()
 
     def __init__(self, size: int) -> None:
         self.size = size
+
+    def check(self) -> None:
+        """See `Pool`."""
 
     @contextmanager
     def serve(self, step: str, work: Work) -> Iterator[Submit]:
@@ -60,7 +74,8 @@ class Threads:
 class Cluster:
     """The workers of a Dask cluster: they get `work` once a step and one block at a time.
 
-    A worker that dies gives its blocks back to the scheduler, which hands them to another.
+    A worker that dies gives its blocks back to the scheduler, which hands them to another. One that falls
+    silent gets no more blocks, as long as there are others.
 
     Parameters
     ----------
@@ -78,11 +93,27 @@ class Cluster:
         self.client = client
         self.patience = patience
         self.resources = resources or {}
+        self._silent: set[str] = set()
 
     @property
     def size(self) -> int:
         """Threads of all workers that are there now, at least one."""
         return max(1, sum(self.client.nthreads().values()))
+
+    @property
+    def deaths(self) -> tuple[type[BaseException], ...]:
+        """See `Pool`."""
+        from distributed import KilledWorker
+
+        return (KilledWorker,)
+
+    def check(self) -> None:
+        """See `Pool`."""
+        if not self.client.nthreads():
+            raise RunFailed(
+                f"no worker is left, and none came in {self.patience:.0f} s. "
+                "Start workers and run the same command again to go on."
+            )
 
     def needing(self, **resources: float) -> "Cluster":
         """The same workers, as far as they have these Dask resources."""
@@ -93,16 +124,18 @@ class Cluster:
         """See `Pool`."""
         import cloudpickle
 
-        # a task and not scattered data: what a dead worker held is made again
-        shared: Any = self.client.submit(_Shared, cloudpickle.dumps(work), pure=False)
-        options: dict[str, Any] = {"resources": self.resources} if self.resources else {}
-        executor: Executor = self.client.get_executor(pure=False, **options)
-        running: set[Future[Any]] = set()
+        # kept by the scheduler and not by a worker, which might hang or die and take it along
+        name = _key(step)
+        self.client.set_metadata(name, cloudpickle.dumps(work))
+        executor: Any = self.client.get_executor()
+        running: dict[Future[Any], tuple[int, str]] = {}
 
         def submit(block: Block) -> "Future[Any]":
-            future = executor.submit(_call, shared, block)
-            running.add(future)
-            future.add_done_callback(running.discard)
+            earlier = {key for number, key in running.values() if number == block.number}
+            key = _key(step)
+            future = executor.submit(_call, name, block, key=key, **self._placing(earlier))
+            running[future] = block.number, key
+            future.add_done_callback(lambda ended: running.pop(ended, None))
             return future
 
         try:
@@ -110,21 +143,46 @@ class Cluster:
         finally:
             for future in list(running):
                 future.cancel()
-            shared.release()
+            with suppress(OSError):  # the scheduler may be gone
+                self.client.set_metadata(name, None)
+
+    def _placing(self, earlier: set[str]) -> dict[str, Any]:
+        """Where a block may go; workers that still keep it from an earlier time are silent ones."""
+        placing: dict[str, Any] = {"resources": self.resources} if self.resources else {}
+        if earlier:
+            having = self.client.processing()
+            keepers = {worker for worker, keys in having.items() if not earlier.isdisjoint(keys)}
+            self._silent |= keepers
+            if self._silent.issuperset(having):  # the others get another chance
+                self._silent = keepers
+        if self._silent:
+            others = [worker for worker in self.client.nthreads() if worker not in self._silent]
+            placing |= {"workers": others} if others else {}
+        return placing
 
 
-class _Shared:
-    """A block function as bytes, unpacked once by each worker that gets it."""
-
-    def __init__(self, data: bytes) -> None:
-        import cloudpickle
-
-        self.data = data
-        self.work: Work = cloudpickle.loads(data)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Shared, (self.data,)
+def _key(name: str) -> str:
+    """A key of its own; Dask shows tasks, and reckons their durations, by what stands before the dash."""
+    return f"{name.replace('-', '_')}-{uuid4()}"
 
 
-def _call(shared: _Shared, block: Block) -> Any:
-    return shared.work(block)
+_functions: dict[str, Work] = {}
+"""The block function that this worker got last, by the name of its step's run."""
+
+_guard = threading.Lock()
+
+
+def _call(name: str, block: Block) -> Any:
+    with _guard:
+        if name not in _functions:
+            import cloudpickle
+            from distributed import get_worker
+            from distributed.utils import sync
+
+            worker = get_worker()
+            _functions.clear()
+            _functions[name] = cloudpickle.loads(
+                sync(worker.loop, worker.scheduler.get_metadata, keys=[name], default=None)
+            )
+        work = _functions[name]
+    return work(block)

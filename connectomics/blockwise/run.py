@@ -2,15 +2,18 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from connectomics.blockwise.grid import Block, Grid
+import numpy as np
+
+from connectomics.blockwise.grid import Block, Grid, Subset
 from connectomics.blockwise.ledger import Failure, Ledger
-from connectomics.blockwise.pool import Pool, Submit, Threads
+from connectomics.blockwise.pool import Pool, Threads
 from connectomics.blockwise.progress import Progress, Silent
-from connectomics.errors import InputError, RunFailed
+from connectomics.blockwise.window import Window
+from connectomics.errors import InputError, NoSpaceError, RunFailed
+from connectomics.io.staging import unwritable
 
 TELL_SECONDS = 5.0
 """How often the ledger is told which blocks are in flight, for `status`."""
@@ -19,7 +22,7 @@ log = logging.getLogger(__name__)
 
 BlockFunction = Callable[[Block], None]
 StreamFunction = Callable[
-    [list[Block], Callable[[Block, float], None], Callable[[Block, Exception], None]], None
+    [Sequence[Block], Callable[[Block, float], None], Callable[[Block, Exception], None]], None
 ]
 
 
@@ -65,21 +68,18 @@ def run_blocks(
         _recorded(step, grid, ledger, progress) as (pending, done, failed),
         pool.serve(step, Timed(function)) as submit,
     ):
-        window = _Window(submit, pending, 2 * pool.size, pool.patience)
+        window = Window(submit, pending, pool)
         told = time.monotonic()
-        for block, future in window.finished():
+        for block, result in window.finished():
             if time.monotonic() - told > TELL_SECONDS:
                 told = time.monotonic()
-                ledger.note(f"running-{step}", sorted(one.number for one, _ in window.running.values()))
-            if future.cancelled():  # nobody here cancels a block that is waited for
-                raise RunFailed(f"{step}: the cluster was lost. Run the same command again to go on.")
-            error = future.exception()
-            if error is None:
-                done(block, future.result())
-            elif isinstance(error, Exception):
-                failed(block, error)
+                ledger.note(f"running-{step}", window.running)
+            if isinstance(result, Exception):
+                failed(block, result)
+            elif isinstance(result, BaseException):
+                raise result
             else:
-                raise error
+                done(block, result)
 
 
 class Timed:
@@ -95,64 +95,6 @@ class Timed:
         return time.perf_counter() - start
 
 
-class _Window:
-    """A bounded number of blocks in flight; one that stays out too long is given out a second time."""
-
-    def __init__(self, submit: Submit, pending: list[Block], limit: int, patience: float | None) -> None:
-        self.submit = submit
-        self.queue = iter(pending)
-        self.limit = limit
-        self.patience = patience
-        self.running: dict[Future[float], tuple[Block, float]] = {}
-        self.over: set[int] = set()
-        self.again: set[int] = set()
-
-    def finished(self) -> Iterator[tuple[Block, "Future[float]"]]:
-        """Every block once, with the future that ended it."""
-        self._fill()
-        while self.running:
-            ended, _ = wait(self.running, timeout=self.patience, return_when=FIRST_COMPLETED)
-            for future in ended:
-                block, _ = self.running.pop(future)
-                twin = any(other.number == block.number for other, _ in self.running.values())
-                spoilt = future.cancelled() or future.exception() is not None
-                if block.number in self.over or (twin and spoilt):
-                    continue
-                self.over.add(block.number)
-                yield block, future
-            self._drop_twins()
-            self._hurry()
-            self._fill()
-
-    def _fill(self) -> None:
-        while len(self.running) < self.limit:
-            block = next(self.queue, None)
-            if block is None:
-                return
-            self._start(block)
-
-    def _start(self, block: Block) -> None:
-        self.running[self.submit(block)] = block, time.monotonic()
-
-    def _drop_twins(self) -> None:
-        for future, (block, _) in list(self.running.items()):
-            if block.number in self.over:
-                future.cancel()
-                del self.running[future]
-
-    def _hurry(self) -> None:
-        if self.patience is None:
-            return
-        now = time.monotonic()
-        for block, began in list(self.running.values()):
-            if now - began > self.patience and block.number not in self.again:
-                log.warning(
-                    "%s: nothing heard of it for %.0f s; given to another worker", block.name, now - began
-                )
-                self.again.add(block.number)
-                self._start(block)
-
-
 def run_stream(
     step: str, grid: Grid, function: StreamFunction, ledger: Ledger, *, progress: Progress | None = None
 ) -> None:
@@ -166,24 +108,30 @@ def run_stream(
             function(pending, done, failed)
 
 
-Recorded = tuple[list[Block], Callable[[Block, float], None], Callable[[Block, Exception], None]]
+Recorded = tuple[Sequence[Block], Callable[[Block, float], None], Callable[[Block, Exception], None]]
 
 
 @contextmanager
 def _recorded(step: str, grid: Grid, ledger: Ledger, progress: Progress | None) -> Iterator[Recorded]:
     watcher = progress or Silent()
-    finished = ledger.done(step)
-    pending = [block for block in grid if block.number not in finished]
+    pending, before = _pending(step, grid, ledger)
     failures: list[tuple[Failure, Exception]] = []
-    watcher.start(step, len(grid), len(grid) - len(pending))
+    watcher.start(step, len(grid), before)
     if pending:
-        ledger.note(f"plan-{step}", {"blocks": len(grid), "began": time.time(), "done": len(finished)})
+        ledger.note(f"plan-{step}", {"blocks": len(grid), "began": time.time(), "done": before})
 
     def done(block: Block, seconds: float) -> None:
-        ledger.mark_done(step, block.number, block.name, seconds)
-        watcher.advance(step)
+        try:
+            ledger.mark_done(step, block.number, block.name, seconds)
+        except OSError as error:
+            failed(block, error)
+        else:
+            watcher.advance(step)
 
     def failed(block: Block, error: Exception) -> None:
+        full = unwritable(error, "its record") if isinstance(error, OSError) else error
+        if isinstance(full, NoSpaceError):  # the others would fail as well, and be computed for nothing
+            raise NoSpaceError(f"{step}, {block.name}: {full}")
         log.error("%s, %s failed: %s", step, block.name, error)
         failures.append((ledger.mark_failed(step, block.number, block.name, error), error))
         watcher.advance(step)
@@ -194,6 +142,20 @@ def _recorded(step: str, grid: Grid, ledger: Ledger, progress: Progress | None) 
         watcher.finish(step)
     if failures:
         _raise_failures(step, len(grid), failures)
+    if left := len(grid) - before - len(pending):
+        raise RunFailed(
+            f"{step}: the blocks that had failed are done, {left} others were never begun. "
+            "Run the same command without --retry-failed to do them."
+        )
+
+
+def _pending(step: str, grid: Grid, ledger: Ledger) -> tuple[Subset, int]:
+    """The blocks to do, and how many are done."""
+    finished = ledger.done(step)
+    failed = [failure.block for failure in ledger.failures(step)] if ledger.failed_only else []
+    if failed:
+        return Subset(grid, np.array(failed, np.int64)), len(finished)
+    return grid.without(finished), len(finished)
 
 
 def _raise_failures(step: str, total: int, failures: list[tuple[Failure, Exception]]) -> None:

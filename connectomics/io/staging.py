@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from connectomics.errors import InputError, OutputExistsError
+from connectomics.errors import ConnectomicsError, InputError, NoSpaceError, OutputExistsError
 
 
 @contextmanager
@@ -41,10 +41,12 @@ def appearing(target: str | Path) -> Iterator[Path]:
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def unwritable(error: OSError, what: str) -> InputError | None:
+def unwritable(error: OSError, what: str) -> ConnectomicsError | None:
     """The error to show a user whose disk is full or closed to writing; None where it is something else."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpaceError(f"{what}: cannot be written: {error.strerror}. Make room there and run again.")
+    if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
         return None
     return InputError(
-        f"{what}: cannot be written: {error.strerror}. Make room or choose another output, and run again."
+        f"{what}: cannot be written: {error.strerror}. Choose a place that can be written, and run again."
     )

@@ -46,9 +46,8 @@ def convert_volume(
         raise InputError(f"{out}: is the input, or holds it. Choose another output.")
     block = _block(settings, run_settings)
     identity = {"command": "convert", "settings": settings.model_dump(), "input": describe_input(volume)}
-    overwrite = run_settings.overwrite
     with open_run(
-        out, "convert", identity, ["0"], overwrite=overwrite, create=lambda: _create(out, volume, settings)
+        out, "convert", identity, ["0"], **run_settings.claim, create=lambda: _create(out, volume, settings)
     ) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}

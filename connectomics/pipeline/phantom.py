@@ -54,7 +54,7 @@ def write_phantom(
     skeletons = Path(out).with_suffix(".skeletons")
     _check_skeletons(Path(out), skeletons, "labels/truth" in products, run_settings.overwrite)
     report: dict[str, Any] = {"output": str(out), "shape": size, "products": list(products)}
-    with open_run(out, "phantom", identity, products, overwrite=run_settings.overwrite) as run:
+    with open_run(out, "phantom", identity, products, **run_settings.claim) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         phantom = Phantom(settings)

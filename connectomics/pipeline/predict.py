@@ -38,7 +38,7 @@ def predict_volume(
     given = open_input(location, model_name, region, rescale)
     offsets = given.model.contract.offsets
     identity = given.identity("predict", inference)
-    with open_run(out, "predict", identity, [PRODUCT], overwrite=run_settings.overwrite) as run:
+    with open_run(out, "predict", identity, [PRODUCT], **run_settings.claim) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         with open_pool(run_settings) as pool:

@@ -84,7 +84,7 @@ def segment_volume(
         "block": grid.block,
         "keep_affinities": keep_affinities,
     }
-    with open_run(out, "segment", identity, ALL_PRODUCTS, overwrite=run_settings.overwrite) as run:
+    with open_run(out, "segment", identity, ALL_PRODUCTS, **run_settings.claim) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         offsets = used_offsets(given.model, settings)

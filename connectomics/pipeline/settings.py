@@ -1,12 +1,19 @@
 """Settings that mean the same in every command that works on a volume."""
 
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from pydantic import Field
 
 from connectomics.settings import Settings
 
 Positive = Annotated[int, Field(gt=0)]
+
+
+class Claim(TypedDict):
+    """What a run may do with an output that is there."""
+
+    overwrite: bool
+    retry_failed: bool
 
 
 class RegionSettings(Settings):
@@ -36,4 +43,10 @@ class RunSettings(Settings):
     patience: Annotated[float, Field(gt=0)] = 600.0
     """Seconds after which a block that a cluster's worker keeps silent about is given to another."""
     retry_failed: bool = False
-    """Do the failed blocks of an earlier run again (a plain rerun does so too)."""
+    """Only go on with a run that has failed blocks: do them again, and then the steps that waited for them;
+    blocks of their step that were never begun are left. Exit 2 where none failed. A plain rerun does all."""
+
+    @property
+    def claim(self) -> Claim:
+        """The arguments of `connectomics.blockwise.output.open_run` that say so."""
+        return {"overwrite": self.overwrite, "retry_failed": self.retry_failed}

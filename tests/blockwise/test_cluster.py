@@ -1,10 +1,12 @@
 """Dask workers, real processes: what a thread would have done, and what if a worker dies or hangs."""
 
+import logging
 import os
 import sys
 import time
 
 import cloudpickle
+import dask
 import pytest
 
 from connectomics.blockwise.cluster import connect
@@ -12,6 +14,7 @@ from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.ledger import Ledger
 from connectomics.blockwise.run import run_blocks
 from connectomics.errors import InputError, RunFailed, SettingsError
+from tests.dask_processes import cluster
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
 
@@ -70,11 +73,70 @@ def test_a_worker_that_hangs_loses_its_block_to_another(two_workers, tmp_path, c
         note(tmp_path)(block)
 
     began = time.monotonic()
+    caplog.set_level(logging.WARNING, "connectomics")
     ledger = Ledger(tmp_path / "ledger")
     run_blocks("step", GRID, work, ledger, pool=two_workers)
     assert (tmp_path / "hung").exists() and ledger.done("step") == set(range(8))
     assert time.monotonic() - began < 14, "nobody waited for the one that hung"
     assert "given to another worker" in caplog.text
+
+
+def hang_until(file):
+    """Wait for a file that appears when the run is over, long enough to fail where the run waits for us."""
+    for _ in range(600):
+        if file.exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError("the run waited for the worker that hung")
+
+
+def test_a_worker_that_hangs_gets_no_more_blocks(two_workers, tmp_path):
+    """Were it given more, each of them would be waited for as long as the first, or for ever."""
+    grid = Grid((1, 1, 40), (1, 1, 1))
+
+    def work(block):
+        if block.number == 2:
+            (tmp_path / f"tried by {os.getpid()}").touch()
+            if len(list(tmp_path.glob("tried*"))) == 1:
+                hang_until(tmp_path / "over")
+        time.sleep(0.05)
+        note(tmp_path)(block)
+
+    ledger = Ledger(tmp_path / "ledger")
+    run_blocks("step", grid, work, ledger, pool=two_workers)
+    (tmp_path / "over").touch()
+    assert ledger.done("step") == set(range(40))
+    assert len(list(tmp_path.glob("tried*"))) == 2
+
+
+def test_a_block_that_kills_is_named_and_no_other_is_blamed(tmp_path):
+    """With one worker, what waits there is as much under suspicion as what killed it."""
+    ledger = Ledger(tmp_path / "ledger")
+
+    def work(block):
+        if block.number == 3:
+            with (tmp_path / "killed").open("a") as file:
+                file.write("x")
+            os.kill(os.getpid(), 9)
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        connect("local:1") as pool,
+        pytest.raises(RunFailed, match=r"1 of 8 blocks failed: block 3 .*every worker that had it died"),
+    ):
+        run_blocks("step", GRID, work, ledger, pool=pool)
+    assert ledger.done("step") == set(range(8)) - {3}
+    assert (tmp_path / "killed").read_text() == "x" * 4  # two tries in company and two alone, no more
+
+
+def test_when_no_worker_is_left_the_run_ends(tmp_path):
+    with cluster(tmp_path, workers=1) as (address, _), connect(address, patience=1.0) as pool:
+
+        def work(block):
+            os.kill(os.getpid(), 9)
+
+        with pytest.raises(RunFailed, match="no worker is left"):
+            run_blocks("step", GRID, work, Ledger(tmp_path / "ledger"), pool=pool)
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,20 @@ def test_what_is_done_outlives_a_later_error(tmp_path, kind):
         assert run.ledger.done("affinities") == {0}
 
 
+def test_retrying_needs_something_that_failed(tmp_path):
+    out, run = tmp_path / "out.zarr", ("predict", {"threshold": 0.5}, ["prediction"])
+    for _ in range(2):  # nothing is there; then a run without failures
+        with pytest.raises(InputError, match="no block of an earlier run failed there"):
+            open_run(out, *run, retry_failed=True).__enter__()
+        run_once(out)
+    with open_run(out, *run) as held:
+        held.ledger.mark_failed("prediction", 4, "block 4", ValueError("bad voxels"))
+    with pytest.raises(InputError, match="give one of them"):
+        open_run(out, *run, retry_failed=True, overwrite=True).__enter__()
+    with open_run(out, *run, retry_failed=True) as held:
+        assert held.ledger.failed_only and held.ledger.failed_steps == ["prediction"]
+
+
 def test_a_live_run_refuses_another_and_nothing_is_removed(tmp_path):
     out = tmp_path / "out.zarr"
     run_once(out)

@@ -1,12 +1,14 @@
 """Runs resume, name what failed, and do only what is left."""
 
+import errno
+
 import pytest
 
 from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.ledger import Ledger
 from connectomics.blockwise.pool import Threads
 from connectomics.blockwise.run import run_blocks, run_stream
-from connectomics.errors import FormatError, InputError, RunFailed
+from connectomics.errors import FormatError, InputError, NoSpaceError, RunFailed
 
 GRID = Grid((4, 4, 4), (2, 2, 2))
 
@@ -35,6 +37,44 @@ def test_a_failing_block_is_named_the_others_are_done_and_a_rerun_does_only_it(t
     run_blocks("step", GRID, lambda block: seen.append(block.number), ledger)
     assert seen == [3]
     assert ledger.failures("step") == []
+
+
+def test_retrying_what_failed_begins_no_other_block_of_the_step(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.mark_done("step", 0, "block 0", 0.1)
+    ledger.mark_failed("step", 3, "block 3", ValueError("bad voxels"))
+    seen = []
+    again = Ledger(tmp_path, failed_only=True)
+    with pytest.raises(RunFailed, match="6 others were never begun"):
+        run_blocks("step", GRID, lambda block: seen.append(block.number), again)
+    assert seen == [3] and ledger.failed_steps == []
+    run_blocks(
+        "next", GRID, lambda block: seen.append(block.number), again
+    )  # nothing failed there: all of it
+    assert seen == [3, *range(8)]
+
+
+@pytest.mark.parametrize("where", ["block", "record"])
+def test_a_full_disk_ends_the_run_at_once(tmp_path, monkeypatch, where):
+    ledger, seen = Ledger(tmp_path), []
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def work(block):
+        seen.append(block.number)
+        if where == "block" and block.number == 2:
+            raise full
+
+    def mark(step, number, name, seconds, honest=ledger.mark_done):
+        if where == "record" and number == 2:
+            raise full
+        honest(step, number, name, seconds)
+
+    monkeypatch.setattr(ledger, "mark_done", mark)
+    with pytest.raises(NoSpaceError, match=r"step, block 2 .*No space left"):
+        run_blocks("step", GRID, work, ledger)
+    assert ledger.done("step") == {0, 1} and len(seen) < 8
+    run_blocks("step", GRID, lambda block: seen.append(block.number), Ledger(tmp_path))
+    assert ledger.done("step") == set(range(8))
 
 
 def test_bad_input_in_every_block_is_bad_input(tmp_path):

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from connectomics.errors import InputError, OutputExistsError
+from connectomics.errors import NoSpaceError, OutputExistsError
 from connectomics.io.staging import appearing
 
 
@@ -31,7 +31,7 @@ def test_an_empty_folder_is_filled(tmp_path):
 @pytest.mark.parametrize(
     ("error", "shown"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), InputError),
+        (OSError(errno.ENOSPC, "No space left on device"), NoSpaceError),
         (OSError(errno.EIO, "odd"), OSError),
         (ValueError("odd"), ValueError),
         (KeyboardInterrupt(), KeyboardInterrupt),

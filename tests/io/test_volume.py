@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from connectomics.errors import FormatError, GeometryError, InputError
+from connectomics.errors import FormatError, GeometryError, InputError, NoSpaceError
 from connectomics.io.volume import Volume, describe_box
 from connectomics.roi import Roi
 
@@ -103,7 +103,7 @@ def test_a_backend_that_fails_is_a_format_error_naming_the_voxels(error):
 
 def test_a_full_disk_says_so_and_other_write_errors_pass():
     box = (slice(0, 1),) * 3
-    with pytest.raises(InputError, match="No space left"):
+    with pytest.raises(NoSpaceError, match="No space left"):
         volume(Broken(OSError(errno.ENOSPC, "No space left on device"))).write_box(box, np.zeros((1, 1, 1)))
     with pytest.raises(OSError, match="odd"):
         volume(Broken(OSError(errno.EIO, "odd"))).write_box(box, np.zeros((1, 1, 1)))

@@ -1,10 +1,6 @@
 """Commands on real worker processes: the same arrays as in one process."""
 
-import json
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -17,79 +13,30 @@ from connectomics.blockwise.run import run_blocks
 from connectomics.cli.main import run
 from connectomics.errors import RunFailed
 from connectomics.io.opening import open_volume
+from tests.dask_processes import cluster
 from tests.pipeline.test_segment import assert_same, clean, command  # noqa: F401
 
 BLOCK = ["--block", "32", "32", "32", "--threads", "1"]
 
 
-@contextmanager
-def scheduler_with_two_workers(folder):
-    """A Dask scheduler and two workers, each a process started by its own command, as on a cluster.
-
-    Yields the file that says where the scheduler is, and the scheduler's process.
-    """
-    folder.mkdir(exist_ok=True)
-    file = folder / "scheduler.json"
-    common = ["--scheduler-file", str(file), "--no-dashboard"]
-    dask = [
-        sys.executable,
-        "-m",
-        "distributed.cli.dask_scheduler",
-        "--port",
-        "0",
-        "--dashboard-address",
-        ":0",
-        *common,
-    ]
-    worker = [
-        sys.executable,
-        "-m",
-        "distributed.cli.dask_worker",
-        "--nthreads",
-        "1",
-        "--no-dashboard",
-        *common,
-    ]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    processes = [subprocess.Popen(dask, **quiet)]
-    try:
-        for number in range(2):
-            local = ["--local-directory", str(folder / f"worker{number}"), "--no-nanny"]
-            processes.append(subprocess.Popen([*worker, *local], **quiet))
-        yield file, processes[0]
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-            process.wait()
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    with scheduler_with_two_workers(tmp_path_factory.mktemp("dask")) as (file, _):
-        yield address_in(file)
-
-
-def address_in(file):
-    """What the scheduler says of itself, once it does."""
-    for _ in range(300):
-        if file.exists() and file.read_text():
-            break
-        time.sleep(0.1)
-    return json.loads(file.read_text())["address"]
+    with cluster(tmp_path_factory.mktemp("dask")) as (address, _):
+        yield address
 
 
 def test_a_scheduler_that_is_killed_ends_the_run_and_another_goes_on(tmp_path):
     grid, ledger = Grid((4, 4, 8), (2, 2, 2)), Ledger(tmp_path / "ledger")
     with (
-        scheduler_with_two_workers(tmp_path / "first") as (file, scheduler),
-        connect(address_in(file)) as pool,
+        cluster(tmp_path / "first") as (address, processes),
+        connect(address) as pool,
     ):
 
         def work(block):
             time.sleep(0.2)
 
         def kill(*arguments):
-            scheduler.kill()
+            processes[0].kill()
 
         watcher = Silent()
         watcher.advance = kill
