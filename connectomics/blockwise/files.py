@@ -6,9 +6,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from connectomics.io.place import Place, RemotePath
 
-def write_atomically(path: Path, data: bytes) -> None:
+
+def write_atomically(path: Place, data: bytes) -> None:
     """Write `data` so that a reader sees the old file or the new one, never a part."""
+    if isinstance(path, RemotePath):  # a bucket shows no object before it is whole
+        path.write_bytes(data)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -22,12 +27,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Place, value: Any) -> None:
     """Write `value` as JSON, atomically."""
     write_atomically(path, json.dumps(value, indent=1, sort_keys=True).encode())
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Place) -> Any:
     """Read a JSON file; None where it is missing or was damaged by a crash."""
     try:
         return json.loads(path.read_bytes())

@@ -4,13 +4,13 @@ import io
 import time
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.blockwise.files import read_json, write_atomically, write_json
+from connectomics.io.place import Place, RemotePath, as_place, read_each, remove_all, subfolders
 
 BLOCKS_PER_FOLDER = 1000
 
@@ -36,10 +36,10 @@ class Ledger:
         Where the records live; made on first write.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Place) -> None:
+        self.folder = as_place(folder)
 
-    def _record(self, step: str, block: int) -> Path:
+    def _record(self, step: str, block: int) -> Place:
         return self.folder / step / f"{block // BLOCKS_PER_FOLDER:06d}" / f"{block:09d}.json"
 
     def done(self, step: str) -> set[int]:
@@ -49,7 +49,7 @@ class Ledger:
     @property
     def empty(self) -> bool:
         """True when no block of any step is done."""
-        return not any(self.done(path.name) for path in self.folder.glob("*/"))
+        return not any(self.done(path.name) for path in subfolders(self.folder))
 
     def failures(self, step: str) -> list[Failure]:
         """The blocks of `step` whose last attempt failed."""
@@ -58,8 +58,8 @@ class Ledger:
 
     def records(self, step: str) -> list[dict[str, Any]]:
         """Every readable record of `step`, in block order."""
-        paths = sorted((self.folder / step).glob("*/*.json"))
-        return [record for record in map(read_json, paths) if record is not None]
+        paths: list[Any] = sorted((self.folder / step).glob("*/*.json"))
+        return [record for record in read_each(paths, read_json) if record is not None]
 
     def mark_done(self, step: str, block: int, name: str, seconds: float) -> None:
         """Record that the data of a block is safely written."""
@@ -82,15 +82,20 @@ class Ledger:
 
     def load_table(self, step: str, block: int) -> dict[str, NDArray[Any]]:
         """The arrays that `save_table` kept."""
-        with np.load(self._table(step, block), allow_pickle=False) as archive:
+        data = self._table(step, block).read_bytes()
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
-    def _table(self, step: str, block: int) -> Path:
+    def _table(self, step: str, block: int) -> Place:
         return self._record(step, block).with_suffix(".npz")
 
     def drop_tables(self, step: str) -> None:
         """Delete what `save_table` kept for `step`, once the global result is written."""
-        for path in (self.folder / step).glob("*/*.npz"):
+        folder = self.folder / step
+        if isinstance(folder, RemotePath):
+            remove_all(list(folder.glob("*/*.npz")))
+            return
+        for path in folder.glob("*/*.npz"):
             path.unlink(missing_ok=True)
 
     def note(self, name: str, value: Any) -> None:
