@@ -3,6 +3,7 @@
 import io
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,11 +81,13 @@ class Ledger:
         np.savez(stream, allow_pickle=False, **arrays)
         write_atomically(self._table(step, block), stream.getvalue())
 
+    def load_tables(self, step: str, blocks: Iterable[int]) -> list[dict[str, NDArray[Any]]]:
+        """What `load_table` gives for each of many blocks."""
+        return read_each([self._table(step, block) for block in blocks], _read_table)
+
     def load_table(self, step: str, block: int) -> dict[str, NDArray[Any]]:
         """The arrays that `save_table` kept."""
-        data = self._table(step, block).read_bytes()
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        return _read_table(self._table(step, block))
 
     def _table(self, step: str, block: int) -> Place:
         return self._record(step, block).with_suffix(".npz")
@@ -105,3 +108,8 @@ class Ledger:
     def noted(self, name: str) -> Any:
         """A value kept by `note`, or None."""
         return read_json(self.folder / f"{name}.json")
+
+
+def _read_table(path: Place) -> dict[str, NDArray[Any]]:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 from connectomics.errors import InputError
 from connectomics.io.remote import Connection, connection, missing_bucket
 
-SCHEMES = ("s3", "gs", "az", "http", "https")
+SCHEMES = ("s3", "gs", "http", "https")
+_SQUEEZED = re.compile(rf"({'|'.join(SCHEMES)}):/", re.IGNORECASE)
 PAGE = 1000
 """Objects in one list and in one deletion, as S3 has it."""
 _PARALLEL = 32
@@ -58,11 +59,6 @@ class RemotePath:
     def name(self) -> str:
         """The last part."""
         return self.url.rpartition("/")[2]
-
-    @property
-    def stem(self) -> str:
-        """The last part without what follows its last dot."""
-        return PurePosixPath(self.name).stem
 
     @property
     def parent(self) -> "RemotePath":
@@ -247,14 +243,15 @@ def as_place(where: str | Path | RemotePath) -> Place:
         if not rest or "?" in rest or "#" in rest or "//" in rest:
             raise InputError(f"{text}: expected {scheme}://BUCKET-OR-HOST/PATH.")
         return RemotePath(f"{scheme}://{rest}")
-    if re.match(rf"({'|'.join(SCHEMES)}):/", text, re.IGNORECASE):
+    if _SQUEEZED.match(text):
         raise InputError(f"{text}: is it a URL? Write {scheme}://..., or ./{text} for a local path.")
-    return Path(text)
+    path = Path(text)
+    return path.absolute() if _SQUEEZED.match(str(path)) else path  # "./" told; it would not the next time
 
 
 def local_path(where: Path, what: str) -> Path:
     """`where`, refused where it looks like a URL: `what` is written to local files alone."""
-    if re.match(rf"({'|'.join(SCHEMES)}|file):/", str(where), re.IGNORECASE):
+    if _SQUEEZED.match(str(where)):
         raise InputError(f"{what} {where}: is written to a local file, not to a URL.")
     return where
 
@@ -290,7 +287,7 @@ def remove_all(paths: Sequence[RemotePath]) -> None:
                     remove_all([one])
 
 
-def read_each(paths: Iterable[Path] | Iterable[RemotePath], read: Callable[[Any], T]) -> list[T]:
+def read_each(paths: Iterable[Path | RemotePath], read: Callable[[Any], T]) -> list[T]:
     """``read(path)`` of every path, in order; those in a bucket many at a time."""
     listed = list(paths)
     if not listed or isinstance(listed[0], Path):

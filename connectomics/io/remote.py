@@ -16,6 +16,11 @@ from connectomics.errors import ConnectomicsError, InputError, RemoteError, Sett
 RETRY_VARIABLE = "CONNECTOMICS_RETRY_SECONDS"
 RETRY_SECONDS = 120.0
 """How long a request that fails is tried again, unless the environment says otherwise."""
+ACCESS = {
+    "s3": " Check the credentials and their rights; for a public bucket set AWS_SKIP_SIGNATURE=true.",
+    "gs": " Check GOOGLE_APPLICATION_CREDENTIALS; for a public bucket set GOOGLE_SKIP_SIGNATURE=true.",
+}
+ADDRESS = {"s3": "AWS_REGION, AWS_ENDPOINT_URL", "gs": "the bucket"}
 FIRST_SECONDS = 10.0
 """The same for a store that has never answered: a wrong address should not take minutes to be noticed."""
 LONGEST_WAIT = 15.0
@@ -36,7 +41,7 @@ class Connection:
     Parameters
     ----------
     root
-        ``s3://BUCKET``, ``gs://BUCKET``, ``az://CONTAINER``, ``http(s)://HOST``.
+        ``s3://BUCKET``, ``gs://BUCKET``, ``http(s)://HOST``.
     store
         The obstore client.
     seconds
@@ -129,7 +134,7 @@ def connection(root: str) -> Connection:
     InputError
         obstore is not installed, or no credentials are found.
     """
-    names = ("AWS_", "GOOGLE_", "AZURE_", RETRY_VARIABLE, "HOME")
+    names = ("AWS_", "GOOGLE_", RETRY_VARIABLE, "HOME")
     known = tuple(sorted(item for item in os.environ.items() if item[0].startswith(names)))
     return _connect(root, known)
 
@@ -147,7 +152,7 @@ def _connect(root: str, environment: tuple[tuple[str, str], ...]) -> Connection:
     endpoint = known.get("AWS_ENDPOINT_URL_S3") or known.get("AWS_ENDPOINT_URL") or ""
     plain = root.startswith("http://") or (root.startswith("s3://") and endpoint.startswith("http://"))
     # reads and 5 MB parts of writes: no byte for `read_timeout` means a stalled connection
-    stall = max(1, round(min(30.0, seconds)))
+    stall = max(1, round(min(30.0, seconds / 4)))
     client: dict[str, Any] = {
         "allow_http": plain,
         "connect_timeout": f"{min(5, stall)}s",
@@ -201,14 +206,12 @@ def _s3_credentials(root: str, known: dict[str, str]) -> dict[str, Any]:
 def explained(error: Exception, link: Connection) -> ConnectomicsError:
     """The error to show for one of obstore's: bad input (exit code 2), or a store that failed (1)."""
     where, text = link.root, str(error)
+    scheme = where.partition(":")[0]
     code = _status(error)
     if code in (401, 403) or type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
-        return InputError(
-            f"{where}: access was denied ({code or 403}). Check the credentials and what they may do there; "
-            "for a public bucket set AWS_SKIP_SIGNATURE=true."
-        )
+        return InputError(f"{where}: access was denied ({code or 403}).{ACCESS.get(scheme, '')}")
     if "NoSuchBucket" in text:
-        return InputError(f"{where}: no such bucket. Check its name, AWS_REGION and AWS_ENDPOINT_URL.")
+        return InputError(f"{where}: no such bucket. Check its name and {ADDRESS.get(scheme)}.")
     if code in (301, 307) or "redirect" in text.lower():
         return InputError(f"{where}: the bucket is in another region. Set AWS_REGION to the one it is in.")
     if type(error).__name__ == "NotSupportedError":
@@ -216,9 +219,8 @@ def explained(error: Exception, link: Connection) -> ConnectomicsError:
     if code is not None and not _may_pass(error):
         return InputError(f"{where}: the request was refused: {_short(error)}.")
     if not link.answered and code is None:
-        return InputError(
-            f"{where}: no answer ({_short(error)}). Check the address, AWS_ENDPOINT_URL and the network."
-        )
+        check = ADDRESS.get(scheme, "the address")
+        return InputError(f"{where}: no answer ({_short(error)}). Check {check} and the network.")
     return RemoteError(
         f"{where}: failed again and again for {link.seconds:g} s or longer ({_short(error)}). "
         "Run the same command again to go on."

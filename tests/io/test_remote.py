@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from connectomics.cli.main import run
 from connectomics.errors import FormatError, InputError, OutputExistsError, RemoteError
 from connectomics.io import place as place_module
 from connectomics.io.ome_zarr import create_array, create_group, open_array
@@ -73,9 +74,15 @@ def test_places_below_and_beside():
     assert str(place.with_suffix(".skeletons")) == "s3://bucket/a/b.skeletons"
 
 
-@pytest.mark.parametrize("text", ["a.zarr", "/data/a.zarr", "./s3:/x", "./s3://x", "c:/x", "s3", "~/s3"])
+@pytest.mark.parametrize("text", ["a.zarr", "/data/a.zarr", "c:/x", "s3", "~/s3"])
 def test_a_path_stays_a_path(text, tmp_path):
     assert as_place(text) == type(tmp_path)(text) and not is_url(text)
+
+
+def test_a_folder_that_is_named_like_a_scheme_is_told_by_its_dot(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = as_place("./s3://x")
+    assert found == tmp_path / "s3:/x" and as_place(found) == found
 
 
 @pytest.mark.parametrize(
@@ -93,6 +100,24 @@ def test_a_path_stays_a_path(text, tmp_path):
 def test_what_is_neither_is_refused(text, said):
     with pytest.raises(InputError, match=said):
         as_place(text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "info VOLUME --json s3://bucket/report.json --quiet",
+        "submit VOLUME s3://bucket/submission.zip",
+        "score VOLUME --skeletons x.swc --errors s3://bucket/errors.csv",
+        "demo --output s3://bucket/demo",
+        "data fetch xpress --cache s3://bucket/cache",
+    ],
+)
+def test_what_is_written_to_local_files_alone_takes_no_url(arguments, tmp_path, monkeypatch, capsys):
+    create_array(tmp_path / "v.zarr", "em", **LAYOUT)
+    monkeypatch.chdir(tmp_path)
+    assert run([word.replace("VOLUME", "v.zarr/em") for word in arguments.split()]) == 2
+    assert "not to a URL" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["v.zarr"]
 
 
 def test_a_url_that_was_made_a_path_is_refused_and_not_written_to(tmp_path):
@@ -281,7 +306,7 @@ def _exists():
 @pytest.mark.parametrize("kind", ["503", "reset", "lost", "cut", "stall"])
 @pytest.mark.parametrize("name", list(OPERATIONS))
 def test_each_kind_of_request_outlives_each_kind_of_failure(proxy, bucket, monkeypatch, kind, name):
-    monkeypatch.setenv(RETRY_VARIABLE, "20" if kind != "stall" else "5")
+    monkeypatch.setenv(RETRY_VARIABLE, "20" if kind != "stall" else "4")
     place = as_place(f"{bucket}/x")
     create_array(place, "em", **LAYOUT)
     write_table(place, "lut", np.arange(9))

@@ -46,8 +46,9 @@ def test_segment_in_a_bucket_equals_segment_here(clean, given, model, bucket, tm
     assert run(command(given, out, model, *BLOCK)) == 0
     assert_same(clean, out)
     here = {p.relative_to(clean).as_posix() for p in clean.rglob("*") if p.is_file()}
-    assert set(as_place(out).keys()) == here
-    assert len(as_place(bucket).keys()) == len(here) + len(as_place(given).keys()), "written elsewhere too"
+    there = set(as_place(out).keys())
+    assert all("ledger/segment/running-" in key for key in there ^ here), "what ran when is told every 5 s"
+    assert len(as_place(bucket).keys()) == len(there) + len(as_place(given).keys()), "written elsewhere too"
     before = contents(out)
     assert run(command(given, out, model, *BLOCK, "--json", str(tmp_path / "again.json"))) == 0
     assert json.loads((tmp_path / "again.json").read_text())["already_complete"] is True
@@ -106,7 +107,6 @@ def test_a_live_run_refuses_another(given, model, bucket, capsys):
         assert not (as_place(out) / "affinities").exists()
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 def test_a_store_that_fails_now_and_then_changes_nothing(
     clean,  # noqa: F811
     given,
@@ -114,9 +114,7 @@ def test_a_store_that_fails_now_and_then_changes_nothing(
     bucket,
     proxy,
     monkeypatch,
-    seed,
 ):
-    proxy.random.seed(seed)
     proxy.share = 0.05
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     out = f"{bucket}/out.zarr"
@@ -145,17 +143,17 @@ def test_a_store_that_fails_in_the_middle_is_a_failed_run_that_goes_on(
     capsys,
 ):
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-    monkeypatch.setenv(RETRY_VARIABLE, "1")
+    monkeypatch.setenv(RETRY_VARIABLE, "0.3")
     out, fate = f"{bucket}/out.zarr", proxy.fate
 
     def fail_some_blocks(request):
-        written = request.startswith("PUT") and "/scratch/fragments/0/c/1/" in request
+        written = request.startswith("PUT") and "/scratch/fragments/0/c/1/2/" in request
         return "503" if written else fate(request)
 
     proxy.fate = fail_some_blocks
     assert run(command(given, out, model, *BLOCK)) == 1
     error = capsys.readouterr().err
-    assert "9 of 18 blocks failed" in error and "503" in error and "Traceback" not in error
+    assert "3 of 18 blocks failed" in error and "503" in error and "Traceback" not in error
     proxy.fate = fate
     assert run(command(given, out, model, *BLOCK)) == 0
     assert_same(clean, out)
@@ -216,6 +214,5 @@ def test_convert_in_a_bucket_resumes_refuses_and_replaces(volume, bucket, capsys
     assert run([*convert, "--shard", "64", "--overwrite"]) == 0
     assert open_volume(out).shards == (64, 64, 64)
     np.testing.assert_array_equal(open_volume(out).read(), open_volume(volume).read())
-    assert run(["convert", out, f"{out}/copy.zarr", "--quiet"]) == 2
     assert run(["convert", f"{out}/0", out, "--quiet"]) == 2
     assert "is the input, or holds it" in capsys.readouterr().err
