@@ -114,7 +114,7 @@ def create_array(path: str | Place, name: str, **layout: Unpack[ArrayLayout]) ->
         [Level("0", size, offset)],
         channels=len(layout["shape"]) == 4,
         kind=kind,
-        name=layout.get("title") or target.stem,
+        name=layout.get("title") or Path(target.name).stem,
         zarr_format=zarr_format,
     )
     if layout.get("attributes"):
