@@ -222,8 +222,7 @@ def explained(error: Exception, link: Connection) -> ConnectomicsError:
         check = ADDRESS.get(scheme, "the address")
         return InputError(f"{where}: no answer ({_short(error)}). Check {check} and the network.")
     return RemoteError(
-        f"{where}: failed again and again ({_short(error)}). "
-        "Run the same command again to go on."
+        f"{where}: failed again and again ({_short(error)}). Run the same command again to go on."
     )
 
 
