@@ -38,6 +38,12 @@ class BusyError(InputError):
     """Another live run is writing this output."""
 
 
+class RemoteError(ConnectomicsError):
+    """A bucket or web server went on failing; a rerun goes on where it stopped (exit code 1)."""
+
+    exit_code = 1
+
+
 class RunFailed(ConnectomicsError):
     """Some blocks failed; the others are done and a rerun does only the failed ones (exit code 1)."""
 

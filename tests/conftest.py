@@ -1,6 +1,9 @@
 """A small volume and an untrained toy model: quick, deterministic, and good enough to test the plumbing."""
 
+import logging
 import os
+import urllib.request
+import uuid
 from pathlib import Path
 
 import h5py
@@ -24,6 +27,33 @@ def shared():
     if not SHARED.is_dir() and not os.environ.get("CI"):
         pytest.skip("no folder 'shared' beside the checkout: real volumes and official figures are not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def s3_address():
+    """Host and port of an S3-compatible server on this machine, empty at first."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield server.get_host_and_port()
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_address, monkeypatch):
+    """URL of a new bucket on the server, which the environment names with made-up credentials."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    endpoint = "http://{}:{}".format(*s3_address)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    name = f"bucket-{uuid.uuid4()}"
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT")).close()
+    return f"s3://{name}"
 
 
 @pytest.fixture(scope="session")

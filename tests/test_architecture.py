@@ -57,7 +57,7 @@ print(*sorted({name.split(".")[0] for name in sys.modules}))
     ("folders", "forbidden"),
     [
         (("segmentation", "evaluation"), {"torch", "monai", "lightning", "napari"}),
-        (("io", "blockwise", "phantom"), {"torch", "monai", "lightning", "napari"}),
+        (("io", "blockwise", "phantom"), {"torch", "monai", "lightning", "napari", "obstore", "boto3"}),
     ],
 )
 def test_what_needs_no_network_imports_none(folders: tuple[str, ...], forbidden: set[str]) -> None:
@@ -75,7 +75,7 @@ for command in sys.argv[1:]:
         code = run([*command.split(), "--help"])
     if code != 0 or "Usage" not in shown.getvalue():
         sys.exit(f"connectomics {command} --help: exit code {code}, {shown.getvalue()!r}")
-    heavy = {"torch", "monai", "lightning", "zarr", "napari"} & set(sys.modules)
+    heavy = {"torch", "monai", "lightning", "zarr", "napari", "obstore", "boto3"} & set(sys.modules)
     if heavy:
         sys.exit(f"connectomics {command} --help imports {heavy}")
 """

@@ -1,6 +1,7 @@
 """The wheel carries the whole package and asks for all it imports; data/sources.toml is complete."""
 
 import ast
+import itertools
 import re
 import sys
 import tomllib
@@ -51,14 +52,15 @@ def test_every_dependency_has_an_exact_version() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9a-z.]+", line) for line in lines)
     project = read("pyproject.toml")["project"]
     extras = project["optional-dependencies"]
-    wanted = {plain(each) for each in [*project["dependencies"], *extras["test"], *extras["cluster"]]}
+    parts = (extras["test"], extras["cluster"], extras["remote"])
+    wanted = {plain(each) for each in [*project["dependencies"], *itertools.chain(*parts)]}
     assert wanted <= {plain(line) for line in lines}
 
 
 def test_everything_imported_is_asked_for() -> None:
     project = read("pyproject.toml")["project"]
     extras = project["optional-dependencies"]
-    asked = {plain(each) for each in [*project["dependencies"], *extras["cluster"]]}
+    asked = {plain(each) for each in [*project["dependencies"], *extras["cluster"], *extras["remote"]]}
     owners = packages_distributions()
     for module in (ROOT / "connectomics").rglob("*.py"):
         for name in imported_by(module):

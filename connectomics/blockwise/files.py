@@ -6,12 +6,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from connectomics.io.place import Place, RemotePath
 
-def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+
+def write_atomically(path: Place, data: bytes, *, durable: bool = True) -> None:
     """Write `data` so that a reader sees the old file or the new one, never a part.
 
     Without `durable` a loss of power may lose or damage it; nothing less does.
     """
+    if isinstance(path, RemotePath):  # a bucket shows no object before it is whole
+        path.write_bytes(data)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -26,12 +31,12 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
 
 
-def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+def write_json(path: Place, value: Any, *, durable: bool = True) -> None:
     """Write `value` as JSON, atomically; see `write_atomically`."""
     write_atomically(path, json.dumps(value, indent=1, sort_keys=True).encode(), durable=durable)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Place) -> Any:
     """Read a JSON file; None where it is missing or was damaged by a crash."""
     try:
         return json.loads(path.read_bytes())

@@ -3,15 +3,15 @@
 import io
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.blockwise.files import read_json, write_atomically, write_json
+from connectomics.io.place import Place, RemotePath, as_place, read_each, remove_all, subfolders
 
 BLOCKS_PER_FOLDER = 1000
 
@@ -39,11 +39,11 @@ class Ledger:
         In a step that has failed blocks, do those and no others.
     """
 
-    def __init__(self, folder: str | Path, *, failed_only: bool = False) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Place, *, failed_only: bool = False) -> None:
+        self.folder = as_place(folder)
         self.failed_only = failed_only
 
-    def _record(self, step: str, block: int) -> Path:
+    def _record(self, step: str, block: int) -> Place:
         return self.folder / step / f"{block // BLOCKS_PER_FOLDER:06d}" / f"{block:09d}.json"
 
     def done(self, step: str) -> set[int]:
@@ -53,7 +53,7 @@ class Ledger:
     @property
     def empty(self) -> bool:
         """True when no block of any step is done."""
-        return not any(self.done(path.name) for path in self.folder.glob("*/"))
+        return not any(self.done(path.name) for path in subfolders(self.folder))
 
     def failures(self, step: str) -> list[Failure]:
         """The blocks of `step` whose last attempt failed."""
@@ -63,17 +63,17 @@ class Ledger:
     @property
     def failed_steps(self) -> list[str]:
         """Steps that have a block whose last attempt failed."""
-        return [path.name for path in sorted(self.folder.glob("*/")) if self.failures(path.name)]
+        return [path.name for path in subfolders(self.folder) if self.failures(path.name)]
 
     def records(self, step: str) -> list[dict[str, Any]]:
         """Every readable record of `step`, in block order."""
         return list(self._each(step))
 
     def _each(self, step: str) -> Iterator[dict[str, Any]]:
-        for folder in sorted((self.folder / step).glob("*/")):
-            for path in sorted(folder.glob("*.json")):
-                if (record := read_json(path)) is not None:
-                    yield record
+        """The same one folder at a time, so that memory does not grow with the number of blocks."""
+        for folder in subfolders(self.folder / step):
+            paths: list[Any] = sorted(folder.glob("*.json"))
+            yield from (record for record in read_each(paths, read_json) if record is not None)
 
     def mark_done(self, step: str, block: int, name: str, seconds: float) -> None:
         """Record that the data of a block is safely written."""
@@ -96,17 +96,24 @@ class Ledger:
         np.savez(stream, allow_pickle=False, **arrays)
         write_atomically(self._table(step, block), stream.getvalue())
 
+    def load_tables(self, step: str, blocks: Iterable[int]) -> list[dict[str, NDArray[Any]]]:
+        """What `load_table` gives for each of many blocks."""
+        return read_each([self._table(step, block) for block in blocks], _read_table)
+
     def load_table(self, step: str, block: int) -> dict[str, NDArray[Any]]:
         """The arrays that `save_table` kept."""
-        with np.load(self._table(step, block), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        return _read_table(self._table(step, block))
 
-    def _table(self, step: str, block: int) -> Path:
+    def _table(self, step: str, block: int) -> Place:
         return self._record(step, block).with_suffix(".npz")
 
     def drop_tables(self, step: str) -> None:
         """Delete what `save_table` kept for `step`, once the global result is written."""
-        for path in (self.folder / step).glob("*/*.npz"):
+        folder = self.folder / step
+        if isinstance(folder, RemotePath):
+            remove_all(list(folder.glob("*/*.npz")))
+            return
+        for path in folder.glob("*/*.npz"):
             path.unlink(missing_ok=True)
 
     def note(self, name: str, value: Any) -> None:
@@ -116,3 +123,8 @@ class Ledger:
     def noted(self, name: str) -> Any:
         """A value kept by `note`, or None."""
         return read_json(self.folder / f"{name}.json")
+
+
+def _read_table(path: Place) -> dict[str, NDArray[Any]]:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

@@ -12,7 +12,8 @@ from typing import Any, Self
 import psutil
 
 from connectomics.blockwise.files import read_json, write_json
-from connectomics.errors import BusyError
+from connectomics.errors import BusyError, ConnectomicsError
+from connectomics.io.place import Place, RemotePath
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
@@ -41,6 +42,12 @@ class Lock:
         self._mine = {"host": socket.gethostname(), "pid": os.getpid(), "start": time.time()}
 
     def __enter__(self) -> Self:
+        self._take()
+        self._thread = threading.Thread(target=self._keep_beating, daemon=True)
+        self._thread.start()
+        return self
+
+    def _take(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:  # exclusive creation decides between two runs that start at once
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
@@ -48,16 +55,10 @@ class Lock:
             holder = read_json(self.path)
             if holder is None and time.time() - self.path.stat().st_mtime < HEARTBEAT_SECONDS:
                 raise BusyError(f"{self.path.parent}: another run is just starting on this output.") from None
-            if holder is not None and _alive(holder):
-                raise BusyError(
-                    f"{self.path.parent}: another run (pid {holder['pid']} on {holder['host']}) is writing "
-                    "this output. Wait for it, or stop it."
-                ) from None
+            if holder is not None and alive(holder):
+                raise busy(self.path.parent, holder) from None
             log.warning("taking over the lock of a run that is gone: %s", holder)
         self._beat()
-        self._thread = threading.Thread(target=self._keep_beating, daemon=True)
-        self._thread.start()
-        return self
 
     def __exit__(
         self,
@@ -68,6 +69,9 @@ class Lock:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+        self._give_back()
+
+    def _give_back(self) -> None:
         self.path.unlink(missing_ok=True)
 
     def _beat(self) -> None:
@@ -77,17 +81,35 @@ class Lock:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             try:
                 self._beat()
-            except OSError as error:  # a full disk must not end the run by way of its lock
+            except (OSError, ConnectomicsError) as error:  # a full disk must not end the run by its lock
                 log.warning("could not renew the lock: %s", error)
 
 
-def is_held(path: str | Path) -> bool:
+def lock_for(path: Place) -> "Lock":
+    """The lock of an output: a file on disk, or an object in a bucket."""
+    if isinstance(path, RemotePath):
+        from connectomics.blockwise.bucket_lock import BucketLock
+
+        return BucketLock(path)
+    return Lock(path)
+
+
+def is_held(path: Place) -> bool:
     """True when a live run holds the lock file at `path`."""
-    holder = read_json(Path(path))
-    return holder is not None and _alive(holder)
+    holder = read_json(path)
+    return holder is not None and alive(holder)
 
 
-def _alive(holder: dict[str, Any]) -> bool:
+def busy(output: Place, holder: dict[str, Any]) -> BusyError:
+    """The error for an output that a live run holds."""
+    return BusyError(
+        f"{output}: another run (pid {holder['pid']} on {holder['host']}) is writing "
+        "this output. Wait for it, or stop it."
+    )
+
+
+def alive(holder: dict[str, Any]) -> bool:
+    """True while the run that wrote this lock lives, as far as one can tell from here."""
     if time.time() - float(holder["heartbeat"]) > STALE_SECONDS:
         return False
     if holder["host"] != socket.gethostname():

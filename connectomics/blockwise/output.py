@@ -1,6 +1,5 @@
 """An output and the run that writes it: created, resumed, refused or replaced, never mixed up."""
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,12 +8,11 @@ from typing import Any
 
 from connectomics.blockwise.identity import check_same, fingerprint
 from connectomics.blockwise.ledger import Ledger
-from connectomics.blockwise.lock import Lock
+from connectomics.blockwise.lock import lock_for
 from connectomics.errors import BusyError, InputError, OutputExistsError
-from connectomics.io.ome_zarr import create_group
+from connectomics.io.ome_zarr import create_group, is_group
+from connectomics.io.place import Place, RemotePath, as_place, remove, subfolders
 from connectomics.io.staging import unwritable
-
-GROUP_MARKS = ("zarr.json", ".zgroup")
 
 
 @dataclass(frozen=True)
@@ -23,15 +21,15 @@ class Run:
 
     Attributes
     ----------
-    path : Path
-        The output group, ``OUT.zarr``.
+    path : Place
+        The output group, ``OUT.zarr``, on disk or in a bucket.
     ledger : Ledger
         What is done and what failed.
     identity : Mapping
         What the run is; a rerun with the same identity resumes it.
     """
 
-    path: Path
+    path: Place
     ledger: Ledger
     identity: Mapping[str, Any]
 
@@ -42,16 +40,16 @@ class Run:
 
     def has(self, product: str) -> bool:
         """True when an array or group of that name exists in the output."""
-        return (self.path / product).exists()
+        return _has(self.path, product)
 
     def remove(self, product: str) -> None:
         """Delete a product of this run."""
-        shutil.rmtree(self.path / product, ignore_errors=True)
+        remove(self.path / product)
 
 
 @contextmanager
 def open_run(
-    path: str | Path,
+    path: str | Place,
     command: str,
     identity: Mapping[str, Any],
     products: Sequence[str],
@@ -90,7 +88,7 @@ def open_run(
     NoSpaceError
         The disk is full; what is done stays.
     """
-    root = Path(path)
+    root = as_place(path)
     ledger = _ledger(root, command, retry_failed, overwrite)
     _check_place(root)
     existed, fresh, began = root.exists(), _is_empty(root), False
@@ -99,15 +97,15 @@ def open_run(
     if not overwrite:
         _check_products(root, ledger, identity, products)
     elif create is not None and existed:
-        with Lock(root / "ledger" / "lock.json"):
+        with lock_for(root / "ledger" / "lock.json"):
             _remove(*(child for child in root.iterdir() if child.name != "ledger"))
-        shutil.rmtree(root)
+        remove(root)
     if create is None:
         create_group(root)
     elif _is_empty(root):
         create()
     try:
-        with Lock(root / "ledger" / "lock.json"):
+        with lock_for(root / "ledger" / "lock.json"):
             if overwrite and create is None:
                 _remove(*(root / name for name in products), ledger.folder)
             began = ledger.noted("run") is None
@@ -121,24 +119,27 @@ def open_run(
     except InputError:
         if began and ledger.empty:  # nothing of use was written: leave the place as it was found
             _remove(*([root] if fresh else [*(root / name for name in products), ledger.folder]))
-            if existed:
+            if existed and isinstance(root, Path):
                 root.mkdir(exist_ok=True)
         raise
 
 
-def _is_empty(root: Path) -> bool:
+def _is_empty(root: Place) -> bool:
     return not root.exists() or (root.is_dir() and not any(root.iterdir()))
 
 
-def _remove(*paths: Path) -> None:
+def _has(root: Place, product: str) -> bool:
+    if isinstance(root, RemotePath):  # what an upload that broke off left there does not count
+        return is_group(root / product)
+    return (root / product).exists()
+
+
+def _remove(*paths: Place) -> None:
     for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        remove(path)
 
 
-def _ledger(root: Path, command: str, retry_failed: bool, overwrite: bool) -> Ledger:
+def _ledger(root: Place, command: str, retry_failed: bool, overwrite: bool) -> Ledger:
     ledger = Ledger(root / "ledger" / command, failed_only=retry_failed)
     if retry_failed and overwrite:
         raise InputError("--retry-failed keeps what is done, --overwrite removes it: give one of them.")
@@ -149,25 +150,35 @@ def _ledger(root: Path, command: str, retry_failed: bool, overwrite: bool) -> Le
     return ledger
 
 
-def _check_place(root: Path) -> None:
-    parent = next(path for path in root.absolute().parents if path.exists())
-    if not parent.is_dir():
-        raise OutputExistsError(f"{root}: cannot be made, {parent} is a file. Choose another output.")
-    if root.exists() and not root.is_dir():
-        raise OutputExistsError(f"{root}: is a file, not an OME-Zarr group. Choose another output.")
-    if not _is_empty(root) and not _is_group(root):
+def _check_place(root: Place) -> None:
+    if isinstance(root, RemotePath):
+        if root.link.read_only:
+            raise InputError(f"{root}: a web server is read only. Write to a folder or a bucket.")
+        if not root.key:
+            raise InputError(f"{root}: is a whole bucket. Name a place in it, such as {root}/OUT.zarr.")
+    else:
+        _check_parent(root)
+    if not _is_empty(root) and not _is_output(root):
         raise OutputExistsError(
             f"{root}: is a folder that holds something else than an OME-Zarr group. Choose another output."
         )
 
 
-def _is_group(root: Path) -> bool:
-    return any((root / mark).exists() for mark in GROUP_MARKS) or (root / "ledger").is_dir()
+def _check_parent(root: Path) -> None:
+    parent = next(path for path in root.absolute().parents if path.exists())
+    if not parent.is_dir():
+        raise OutputExistsError(f"{root}: cannot be made, {parent} is a file. Choose another output.")
+    if root.exists() and not root.is_dir():
+        raise OutputExistsError(f"{root}: is a file, not an OME-Zarr group. Choose another output.")
 
 
-def _check_root(root: Path, command: str, overwrite: bool) -> None:
+def _is_output(root: Place) -> bool:
+    return is_group(root) or (root / "ledger").is_dir()
+
+
+def _check_root(root: Place, command: str, overwrite: bool) -> None:
     """An output that is itself the product may be resumed, and replaced where nothing else is in it."""
-    writers = {path.name for path in (root / "ledger").glob("*/")}
+    writers = {path.name for path in subfolders(root / "ledger")}
     if command not in writers:
         raise OutputExistsError(f"{root}: exists already, not made by this command. Choose another output.")
     if overwrite and writers != {command}:
@@ -177,7 +188,9 @@ def _check_root(root: Path, command: str, overwrite: bool) -> None:
         )
 
 
-def _check_products(root: Path, ledger: Ledger, identity: Mapping[str, Any], products: Sequence[str]) -> None:
+def _check_products(
+    root: Place, ledger: Ledger, identity: Mapping[str, Any], products: Sequence[str]
+) -> None:
     recorded = ledger.noted("run")
     if recorded is not None:
         old = {key: value for key, value in recorded.items() if key != "fingerprint"}

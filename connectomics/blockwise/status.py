@@ -1,15 +1,15 @@
 """What the ledger says of the runs on an output."""
 
 import statistics
-from pathlib import Path
 from typing import Any
 
 from connectomics.blockwise.ledger import Ledger
 from connectomics.blockwise.lock import is_held
 from connectomics.errors import InputError
+from connectomics.io.place import Place, as_place, subfolders
 
 
-def read_status(out: str | Path) -> dict[str, Any]:
+def read_status(out: str | Place) -> dict[str, Any]:
     """Blocks done, in flight and failed, rate, time left, median seconds a block, the slowest; for each step.
 
     Raises
@@ -17,15 +17,15 @@ def read_status(out: str | Path) -> dict[str, Any]:
     InputError
         The output does not exist or no command of ours wrote to it.
     """
-    folder = Path(out) / "ledger"
+    folder = as_place(out) / "ledger"
     if not folder.is_dir():
         raise InputError(f"{out}: no run has been recorded there.")
     report: dict[str, Any] = {}
     live = is_held(folder / "lock.json")
-    for command in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for command in subfolders(folder):
         ledger = Ledger(command)
         report[command.name] = "complete" if ledger.noted("complete") else "not complete"
-        for step in sorted(path.name for path in command.iterdir() if path.is_dir()):
+        for step in [path.name for path in subfolders(command)]:
             report[f"{command.name} / {step}"] = _step(ledger, step, live)
     report["live"] = live
     return report

@@ -1,6 +1,5 @@
 """`connectomics convert`: copy a volume to OME-Zarr."""
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -15,7 +14,7 @@ STORAGE = ConvertSettings()
 
 def convert(
     volume: str,
-    out: Path,
+    out: str,
     *,
     voxel_size: tuple[float, float, float] | None = None,
     storage: Storage = STORAGE,
@@ -29,7 +28,7 @@ def convert(
     volume
         Path or URL of an OME-Zarr, HDF5, TIFF, N5 or precomputed volume.
     out
-        OME-Zarr image to write.
+        OME-Zarr image to write, on disk or in a bucket (s3://BUCKET/OUT.zarr).
     voxel_size
         Voxel size (nm, z y x) for a volume that carries none.
     """

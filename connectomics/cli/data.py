@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from connectomics.cli.options import REPORT, RUN, Report, RunOptions, deliver
 from connectomics.cli.session import session
+from connectomics.io.place import local_path
 
 data = App(name="data", help="List and fetch public data sets.")
 
@@ -50,6 +51,9 @@ def fetch(
     """
     from connectomics.pipeline.fetch import convert_fetched, fetch_data
 
+    for option, folder in (("--cache", cache), ("--zarr", zarr)):
+        if folder is not None:
+            local_path(folder, option)
     with session(report) as display:
         found = fetch_data(source, files, cache, display)
         converted = convert_fetched(source, found, zarr, run, display) if zarr else {}

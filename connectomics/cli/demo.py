@@ -4,6 +4,7 @@ from pathlib import Path
 
 from connectomics.cli.options import REPORT, RUN, Report, RunOptions, deliver
 from connectomics.cli.session import session
+from connectomics.io.place import local_path
 
 
 def demo(
@@ -25,5 +26,5 @@ def demo(
     from connectomics.pipeline.demo import run_demo
 
     with session(report) as display:
-        result = run_demo(output, seed, run, display)
+        result = run_demo(local_path(output, "--output"), seed, run, display)
     deliver(result | {"picture": str(output / "report.png")}, report, "demo")

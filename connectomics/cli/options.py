@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from connectomics.errors import OutputExistsError
+from connectomics.io.place import local_path
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.settings import Settings
 
@@ -49,7 +50,7 @@ def deliver(
     if settings.json_file is not None:
         text = json.dumps(report, indent=2) + "\n"
         try:
-            settings.json_file.write_text(text)
+            local_path(settings.json_file, "--json").write_text(text)
         except OSError as error:
             raise OutputExistsError(f"--json {settings.json_file}: cannot write it: {error}.") from None
     if not settings.quiet:

@@ -1,6 +1,5 @@
 """`connectomics phantom`: write a white-matter phantom."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -13,7 +12,7 @@ PHANTOM = PhantomSettings()
 
 
 def phantom(
-    out: Path,
+    out: str,
     *,
     shape: tuple[int, int, int],
     modality: Literal["xray", "em", "both"] = "xray",
@@ -29,7 +28,7 @@ def phantom(
     Parameters
     ----------
     out
-        OME-Zarr group to write.
+        OME-Zarr group to write, on disk or in a bucket (s3://BUCKET/OUT.zarr).
     shape
         Voxels (z y x).
     modality

@@ -1,6 +1,5 @@
 """`connectomics predict`: run a network over a volume."""
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,7 +11,7 @@ from connectomics.cli.session import session
 
 def predict(
     volume: str,
-    out: Path,
+    out: str,
     *,
     model: str,
     rescale: Annotated[bool, Parameter(negative="")] = False,
@@ -28,7 +27,7 @@ def predict(
     volume
         Path or URL of an OME-Zarr, HDF5, TIFF, N5 or precomputed volume.
     out
-        OME-Zarr group to write.
+        OME-Zarr group to write, on disk or in a bucket (s3://BUCKET/OUT.zarr).
     model
         Name of a shipped model (see `connectomics models list`) or path of a model folder.
     rescale

@@ -1,6 +1,5 @@
 """`connectomics segment`: label every neuron of a volume."""
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -17,7 +16,7 @@ Segmentation = Annotated[SegmentationSettings | None, Parameter(name="*", group=
 
 def segment(
     volume: str,
-    out: Path,
+    out: str,
     *,
     model: str,
     keep_affinities: Annotated[bool, Parameter(negative="")] = False,
@@ -38,7 +37,7 @@ def segment(
     volume
         Path or URL of an OME-Zarr, HDF5, TIFF, N5 or precomputed volume.
     out
-        OME-Zarr group to write.
+        OME-Zarr group to write, on disk or in a bucket (s3://BUCKET/OUT.zarr).
     model
         Name of a shipped model (see `connectomics models list`) or path of a model folder.
     keep_affinities

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from connectomics.cli.options import REPORT, Report, deliver
 from connectomics.cli.session import session
+from connectomics.io.place import local_path
 
 
 def train(
@@ -33,5 +34,5 @@ def train(
 
     settings = TrainSettings.parse(apply_overrides(read_toml(config), overrides or []), str(config))
     with session(report):
-        model = run_training(settings, output or Path("runs") / config.stem)
+        model = run_training(settings, local_path(output or Path("runs") / config.stem, "--output"))
     deliver({"model": str(model)}, report, "train")

@@ -1,17 +1,17 @@
 """What a volume is, in a few facts, for `info`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from connectomics.io.opening import open_source
+from connectomics.io.place import Place
 from connectomics.io.source import Source
 
 Facts = dict[str, Any]
 """JSON-ready facts; sizes in voxels, lengths in nm, in the order of the axes that they are of."""
 
 
-def describe(location: str | Path, voxel_size: Sequence[float] | None = None) -> Facts:
+def describe(location: str | Place, voxel_size: Sequence[float] | None = None) -> Facts:
     """Facts of a volume, read from its metadata alone.
 
     Returns

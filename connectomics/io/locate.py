@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from connectomics.errors import FormatError, InputError
+from connectomics.io.place import Place, RemotePath, as_place
 
 Format = Literal["zarr", "hdf5", "tiff", "n5", "precomputed"]
 
@@ -31,7 +32,7 @@ class Location:
         return f"{self.container}/{self.inner}" if self.inner else self.container
 
 
-def locate(location: str | Path) -> Location:
+def locate(location: str | Place) -> Location:
     """Split ``file.h5/data/set`` or ``out.zarr/labels/segmentation`` into container and data set.
 
     Raises
@@ -41,10 +42,10 @@ def locate(location: str | Path) -> Location:
     FormatError
         What is there is no volume.
     """
-    text = str(location)
-    if "://" in text:
-        return Location(text.rstrip("/"), "", "zarr")
-    path = Path(os.path.abspath(Path(text).expanduser()))  # workers may run in another folder
+    place = as_place(location)
+    if isinstance(place, RemotePath):
+        return Location(str(place), "", "zarr")
+    path = Path(os.path.abspath(place.expanduser()))  # workers may run in another folder
     existing = path
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent

@@ -1,4 +1,4 @@
-"""OME-Zarr groups on disk: create them whole or not at all, open them for writing."""
+"""OME-Zarr groups on disk or in a bucket: create them whole or not at all, open them for writing."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +16,7 @@ from connectomics.io.ome_metadata import (
     multiscale_attributes,
     parse_multiscale,
 )
+from connectomics.io.place import Place, RemotePath, as_place
 from connectomics.io.staging import appearing, unwritable
 from connectomics.io.volume import Volume
 from connectomics.roi import IntTriple, int_triple, triple
@@ -45,7 +46,12 @@ class ArrayLayout(TypedDict):
     """3 (OME-Zarr 0.5, the default) or 2 (OME-Zarr 0.4)."""
 
 
-def create_group(path: str | Path, zarr_format: int = 3) -> None:
+def is_group(path: Place) -> bool:
+    """True where a zarr group (or, in format 3, array) lies at a place."""
+    return (path / "zarr.json").is_file() or (path / ".zgroup").is_file()
+
+
+def create_group(path: str | Place, zarr_format: int = 3) -> None:
     """Make an empty zarr group at `path`; a group that is there already is left as it is.
 
     Raises
@@ -55,9 +61,14 @@ def create_group(path: str | Path, zarr_format: int = 3) -> None:
     """
     import zarr
 
+    from connectomics.io.zarr_store import zarr_at
+
     _format(zarr_format)
-    path = Path(path)
-    if (path / "zarr.json").exists() or (path / ".zgroup").exists():
+    path = as_place(path)
+    if is_group(path):
+        return
+    if isinstance(path, RemotePath):
+        zarr.create_group(zarr_at(path), zarr_format=_format(zarr_format))
         return
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OutputExistsError(f"{path}: exists and is not a zarr group. Choose another output path.")
@@ -68,7 +79,7 @@ def create_group(path: str | Path, zarr_format: int = 3) -> None:
         raise unwritable(error, str(path)) or error from None
 
 
-def create_array(path: str | Path, name: str, **layout: Unpack[ArrayLayout]) -> Volume:
+def create_array(path: str | Place, name: str, **layout: Unpack[ArrayLayout]) -> Volume:
     """Make a new multiscale image or label image with one level, "0", and open it for writing.
 
     The group appears with all its metadata or not at all. Missing groups above it are made; a name such
@@ -92,7 +103,7 @@ def create_array(path: str | Path, name: str, **layout: Unpack[ArrayLayout]) -> 
     """
     import zarr
 
-    path = Path(path)
+    path = as_place(path)
     target = path / name if name else path
     zarr_format = layout.get("zarr_format", 3)
     if name:
@@ -103,7 +114,7 @@ def create_array(path: str | Path, name: str, **layout: Unpack[ArrayLayout]) -> 
         [Level("0", size, offset)],
         channels=len(layout["shape"]) == 4,
         kind=kind,
-        name=layout.get("title") or target.stem,
+        name=layout.get("title") or Path(target.name).stem,
         zarr_format=zarr_format,
     )
     if layout.get("attributes"):
@@ -146,7 +157,7 @@ def create_level(group: Any, path: str, layout: ArrayLayout) -> None:
     )
 
 
-def open_array(path: str | Path, name: str, level: int = 0) -> Volume:
+def open_array(path: str | Place, name: str, level: int = 0) -> Volume:
     """Open a level of a multiscale group that this package wrote, for reading and writing.
 
     Raises
@@ -158,9 +169,11 @@ def open_array(path: str | Path, name: str, level: int = 0) -> Volume:
     """
     import zarr
 
-    where = Path(path) / name if name else Path(path)
+    from connectomics.io.zarr_store import zarr_at
+
+    where = as_place(path) / name if name else as_place(path)
     try:
-        group = zarr.open_group(where, mode="r+")
+        group = zarr.open_group(zarr_at(where), mode="r+")
     except FileNotFoundError:
         raise InputError(f"{where}: no such zarr group.") from None
     multiscale = parse_multiscale(group.attrs.asdict(), str(where))
@@ -186,20 +199,22 @@ def open_array(path: str | Path, name: str, level: int = 0) -> Volume:
     )
 
 
-def register_label(group_path: str | Path) -> None:
+def register_label(group_path: str | Place) -> None:
     """List a label group in the ``labels`` group above it (which it is made, if need be, to be)."""
     import zarr
 
-    group_path = Path(group_path)
+    from connectomics.io.zarr_store import zarr_at
+
+    group_path = as_place(group_path)
     if group_path.parent.name != "labels":
         return
-    parent = zarr.open_group(group_path.parent, mode="r+")
+    parent = zarr.open_group(zarr_at(group_path.parent), mode="r+")
     names = label_list(parent.attrs.asdict())
     if group_path.name not in names:
         parent.attrs.update(label_list_attributes([*names, group_path.name], parent.metadata.zarr_format))
 
 
-def create_parents(path: Path, name: str, zarr_format: int) -> None:
+def create_parents(path: Place, name: str, zarr_format: int) -> None:
     """Make the groups above `name`, the root included.
 
     Raises
@@ -209,13 +224,15 @@ def create_parents(path: Path, name: str, zarr_format: int) -> None:
     """
     import zarr
 
+    from connectomics.io.zarr_store import zarr_at
+
     create_group(path, zarr_format)
-    there = zarr.open_group(path, mode="r").metadata.zarr_format
+    there = zarr.open_group(zarr_at(path), mode="r").metadata.zarr_format
     if there != zarr_format:
         raise InputError(f"{path}: is a zarr format {there} group; format {zarr_format} cannot go inside it.")
-    parts = Path(name).parts[:-1]
-    for count in range(len(parts)):
-        create_group(path.joinpath(*parts[: count + 1]), zarr_format)
+    for part in Path(name).parts[:-1]:
+        path = path / part
+        create_group(path, zarr_format)
 
 
 def _parse_shards(

@@ -1,13 +1,13 @@
 """Open any volume: find it, read what its file says, arrange its axes and place it in the world."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from connectomics.errors import GeometryError, InputError
 from connectomics.io.locate import Format, Location, locate
+from connectomics.io.place import Place
 from connectomics.io.source import Arranged, Source
 from connectomics.io.volume import Volume
 from connectomics.roi import IntTriple, triple
@@ -21,7 +21,7 @@ class Reader(Protocol):
 
 
 def open_volume(
-    location: str | Path,
+    location: str | Place,
     voxel_size: Sequence[float] | None = None,
     *,
     level: int = 0,
@@ -53,7 +53,9 @@ def open_volume(
     return place(open_source(location, voxel_size, level=level), voxel_size, channels=channels)
 
 
-def open_source(location: str | Path, voxel_size: Sequence[float] | None = None, *, level: int = 0) -> Source:
+def open_source(
+    location: str | Place, voxel_size: Sequence[float] | None = None, *, level: int = 0
+) -> Source:
     """Open a volume as its file holds it, before axes and voxel size are settled."""
     if voxel_size is not None:
         voxel_size = triple(voxel_size, "--voxel-size")

@@ -1,9 +1,7 @@
 """The coarser levels of a multiscale group, made block by block and listed when all are there."""
 
 import itertools
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from connectomics.errors import InputError
 from connectomics.io.downsampling import downsample, next_factor
 from connectomics.io.ome_metadata import Kind, Level, multiscale_attributes, ome_block
 from connectomics.io.ome_zarr import ArrayLayout, create_level, open_array, register_label
+from connectomics.io.place import Place, as_place, remove, subfolders
 from connectomics.io.volume import Box, Volume
 from connectomics.roi import IntTriple, Triple, triple
 
@@ -20,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 
 def build_pyramid(
-    path: str | Path, name: str, levels: int | None = None, *, progress: Progress | None = None
+    path: str | Place, name: str, levels: int | None = None, *, progress: Progress | None = None
 ) -> int:
     """Make the coarser levels of a multiscale group: images by mean, labels by mode (ties to the smaller id).
 
@@ -45,9 +44,11 @@ def build_pyramid(
     """
     import zarr
 
+    from connectomics.io.zarr_store import zarr_at
+
     finest = open_array(path, name)
-    where = Path(path) / name if name else Path(path)
-    group = zarr.open_group(where, mode="r+")
+    where = as_place(path) / name if name else as_place(path)
+    group = zarr.open_group(zarr_at(where), mode="r+")
     kind: Kind = "label" if "image-label" in ome_block(group.attrs.asdict()) else "image"
     plan = plan_levels(finest, levels)
     _list_levels(group, finest, [finest.voxel_size], kind)
@@ -150,7 +151,7 @@ def _list_levels(group: Any, finest: Volume, sizes: Sequence[Triple], kind: Kind
     group.attrs.update(attributes)
 
 
-def _remove_leftovers(where: Path) -> None:
-    for folder in where.iterdir():
-        if folder.is_dir() and folder.name.isdigit() and folder.name != "0":
-            shutil.rmtree(folder)
+def _remove_leftovers(where: Place) -> None:
+    for folder in subfolders(where):
+        if folder.name.isdigit() and folder.name != "0":
+            remove(folder)

@@ -1,12 +1,12 @@
 """Skeletons: nodes and edges in space, read from SWC, the XPRESS pickle or npz, told by content."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.errors import InputError
+from connectomics.errors import ConnectomicsError, InputError
+from connectomics.io.place import Place, RemotePath, as_place
 from connectomics.roi import Roi
 
 
@@ -90,7 +90,7 @@ def connected_pieces(count: int, edges: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.unique(first, return_inverse=True)[1].astype(np.int64)
 
 
-def read_skeletons(path: str | Path) -> Skeletons:
+def read_skeletons(path: str | Place) -> Skeletons:
     """Read skeletons, the format told by content and not by name.
 
     Parameters
@@ -107,7 +107,10 @@ def read_skeletons(path: str | Path) -> Skeletons:
     FormatError
         What is there is no skeleton, is damaged, or is a pickle of anything else.
     """
-    path = Path(path).expanduser()
+    place = as_place(path)
+    if isinstance(place, RemotePath):
+        return _read_remote(place)
+    path = place.expanduser()
     if path.is_dir():
         from connectomics.io.swc import read_swc_folder
 
@@ -129,7 +132,17 @@ def read_skeletons(path: str | Path) -> Skeletons:
     return read_swc_file(path)
 
 
-def write_swc(folder: str | Path, skeletons: Skeletons) -> None:
+def _read_remote(place: RemotePath) -> Skeletons:
+    from connectomics.io.transfer import fetched
+
+    with fetched(place, ".swc") as copy:
+        try:
+            return read_skeletons(copy)
+        except ConnectomicsError as error:
+            raise type(error)(str(error).replace(str(copy), str(place))) from None
+
+
+def write_swc(folder: str | Place, skeletons: Skeletons) -> None:
     """Write one SWC file a skeleton, ``<id>.swc``, nodes in their order; see `connectomics.io.swc`."""
     from connectomics.io.swc import write_swc_folder
 

@@ -6,22 +6,31 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from connectomics.errors import ConnectomicsError, InputError, NoSpaceError, OutputExistsError
+from connectomics.io.place import Place, RemotePath, as_place
+from connectomics.io.transfer import upload
 
 
 @contextmanager
-def appearing(target: str | Path) -> Iterator[Path]:
+def appearing(target: str | Place) -> Iterator[Path]:
     """Yield a hidden path beside `target` to build a folder at; it takes its name when the block ends well.
 
-    What a killed process left behind is removed first; an error removes what was built.
+    What a killed process left behind is removed first; an error removes what was built. A folder for a
+    bucket is built in a temporary place and then sent, the files at its top last.
 
     Raises
     ------
     OutputExistsError
         `target` is there and not an empty folder.
     """
-    target = Path(target)
+    target = as_place(target)
+    if isinstance(target, RemotePath):
+        with TemporaryDirectory(prefix="connectomics-") as folder:
+            yield Path(folder) / "staged"
+            upload(Path(folder) / "staged", target)
+        return
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise OutputExistsError(
             f"{target}: exists already; nothing was touched. Use --overwrite to replace it."

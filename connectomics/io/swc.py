@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.errors import FormatError, InputError
+from connectomics.io.place import Place
 from connectomics.io.skeletons import Skeletons
 from connectomics.io.staging import appearing
 
@@ -46,7 +47,7 @@ def read_swc_folder(folder: Path) -> Skeletons:
     )
 
 
-def write_swc_folder(folder: str | Path, skeletons: Skeletons) -> None:
+def write_swc_folder(folder: str | Place, skeletons: Skeletons) -> None:
     """Write one ``<id>.swc`` for each skeleton id; the folder appears whole or not at all.
 
     Raises

@@ -1,20 +1,22 @@
 """Small tables beside the volumes of an output group, such as the edges of a region graph."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.errors import FormatError
+from connectomics.errors import ConnectomicsError, FormatError
+from connectomics.io.place import Place, as_place
 
 
-def write_table(group: str | Path, name: str, values: NDArray[Any]) -> None:
+def write_table(group: str | Place, name: str, values: NDArray[Any]) -> None:
     """Write an array of any shape as the zarr array ``group/name``, replacing an earlier one."""
     import zarr
 
+    from connectomics.io.zarr_store import zarr_at
+
     array = zarr.create_array(
-        store=str(Path(group) / name),
+        store=zarr_at(as_place(group) / name),
         shape=values.shape,
         dtype=values.dtype,
         chunks=tuple(max(1, min(n, 1 << 20)) for n in values.shape),
@@ -24,7 +26,7 @@ def write_table(group: str | Path, name: str, values: NDArray[Any]) -> None:
         array[...] = values
 
 
-def read_table(group: str | Path, name: str) -> NDArray[Any]:
+def read_table(group: str | Place, name: str) -> NDArray[Any]:
     """Read what `write_table` wrote.
 
     Raises
@@ -34,8 +36,13 @@ def read_table(group: str | Path, name: str) -> NDArray[Any]:
     """
     import zarr
 
+    from connectomics.io.zarr_store import zarr_at
+
+    place = as_place(group) / name
     try:
-        array = zarr.open_array(str(Path(group) / name), mode="r")
+        array = zarr.open_array(zarr_at(place), mode="r")
         return np.asarray(array[...])
+    except ConnectomicsError:
+        raise
     except Exception as error:
-        raise FormatError(f"{Path(group) / name}: cannot read the table ({error}).") from error
+        raise FormatError(f"{place}: cannot read the table ({error}).") from error

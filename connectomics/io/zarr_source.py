@@ -7,6 +7,7 @@ from typing import Any
 from connectomics.errors import ConnectomicsError, FormatError, InputError
 from connectomics.io.locate import Location, missing_data_set
 from connectomics.io.ome_metadata import OWN_KEY, VERSIONS, Multiscale, parse_multiscale
+from connectomics.io.place import Place, RemotePath, as_place
 from connectomics.io.source import Source, default_axes
 
 
@@ -36,6 +37,7 @@ def read_zarr(location: Location, level: int, voxel_size: Sequence[float] | None
         return _array_source(node, location.name, _parent(root, location), level, voxel_size)
     multiscale = _multiscale(node, location.name)
     if multiscale is None:
+        _check_listable(node, location)
         there = list_zarr(node)
         if len(there) != 1:
             raise missing_data_set(location.name, "", [f"{name} {shape}" for name, shape in there.items()])
@@ -69,14 +71,17 @@ def list_zarr(group: Any) -> dict[str, tuple[int, ...]]:
 def _open_root(location: Location) -> Any:
     import zarr
 
+    from connectomics.io.zarr_store import zarr_at
+
+    place = as_place(location.container)
     try:
-        return zarr.open(location.container, mode="r")
+        return zarr.open(zarr_at(place), mode="r")
     except FileNotFoundError:
+        if isinstance(place, RemotePath) and not place.link.read_only:
+            place.is_dir()  # says so where there is no such bucket
         raise InputError(f"{location.container}: no such zarr group or array.") from None
-    except ImportError as error:
-        raise InputError(
-            f"{location.container}: this kind of address needs another package: {error}"
-        ) from None
+    except ConnectomicsError:
+        raise
     except Exception as error:
         raise FormatError(
             f"{location.container}: its zarr metadata cannot be read ({type(error).__name__}: {error}). "
@@ -94,18 +99,44 @@ def _find(root: Any, location: Location) -> Any:
         pass
     except Exception as error:
         raise FormatError(f"{location.name}: its zarr metadata cannot be read ({error}).") from error
+    if not _is_array(root):
+        _check_listable(root, location)
     there = {"(the array itself)": root.shape} if _is_array(root) else list_zarr(root)
     shapes = [f"{name} {shape}" for name, shape in there.items()]
     raise missing_data_set(location.container, location.inner, shapes)
+
+
+def _check_listable(group: Any, location: Location) -> None:
+    """Say what to do where the volumes in a group can only be named, not found."""
+    if not group.store.supports_listing and group.metadata.consolidated_metadata is None:
+        raise InputError(
+            f"{location.name}: is a group, and a web server cannot list what is in it. Name the volume: "
+            f"{location.container}/NAME."
+        )
 
 
 def _parent(root: Any, location: Location) -> tuple[Multiscale | None, str]:
     """Multiscale metadata of the group that an array lies in, and the array's name there."""
     above, _, name = location.inner.rpartition("/")
     if not location.inner:
-        return None, ""
+        return _parent_at(as_place(location.container))
     group = root[above] if above else root
     return _multiscale(group, location.name), name
+
+
+def _parent_at(place: Place) -> tuple[Multiscale | None, str]:
+    """The same for an array that its URL names, which `locate` does not look above."""
+    if not isinstance(place, RemotePath) or not place.parent.key:
+        return None, ""
+    import zarr
+
+    from connectomics.io.zarr_store import zarr_at
+
+    try:
+        group = zarr.open_group(zarr_at(place.parent), mode="r")
+    except FileNotFoundError:
+        return None, ""
+    return _multiscale(group, str(place.parent)), place.name
 
 
 def _array_source(

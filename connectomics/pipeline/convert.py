@@ -12,6 +12,7 @@ from connectomics.blockwise.run import run_blocks
 from connectomics.errors import InputError
 from connectomics.io.ome_zarr import create_array, open_array
 from connectomics.io.opening import open_volume
+from connectomics.io.place import Place, as_place, is_url
 from connectomics.io.pyramid import build_pyramid
 from connectomics.io.settings import ConvertSettings
 from connectomics.io.volume import Volume
@@ -24,7 +25,7 @@ BLOCK_EDGE = 128
 
 def convert_volume(
     location: str,
-    out: Path,
+    out: str | Place,
     settings: ConvertSettings,
     voxel_size: tuple[float, float, float] | None,
     run_settings: RunSettings,
@@ -42,7 +43,8 @@ def convert_volume(
         Output, shape, type, levels.
     """
     volume = open_volume(location, voxel_size, channels=channels)
-    if Path(volume.name).resolve().is_relative_to(Path(out).resolve()):
+    out = as_place(out)
+    if _holds(out, volume.name):
         raise InputError(f"{out}: is the input, or holds it. Choose another output.")
     block = _block(settings, run_settings)
     identity = {"command": "convert", "settings": settings.model_dump(), "input": describe_input(volume)}
@@ -68,6 +70,13 @@ def convert_volume(
     return report
 
 
+def _holds(out: Place, name: str) -> bool:
+    """Whether a volume of that name is, or lies in, the output."""
+    if isinstance(out, Path) and not is_url(name):
+        return Path(name).resolve().is_relative_to(out.resolve())
+    return f"{name}/".startswith(f"{out}/")
+
+
 def _block(settings: ConvertSettings, run_settings: RunSettings) -> IntTriple:
     """The write block (voxels, zyx): whole chunks or shards, which no two blocks share."""
     piece = settings.shard or settings.chunk
@@ -80,7 +89,7 @@ def _block(settings: ConvertSettings, run_settings: RunSettings) -> IntTriple:
     return block
 
 
-def _create(out: Path, volume: Volume, settings: ConvertSettings) -> Volume:
+def _create(out: Place, volume: Volume, settings: ConvertSettings) -> Volume:
     return create_array(
         out,
         "",

@@ -41,7 +41,7 @@ def solve(stage: Stage) -> Solution:
     if ledger.noted("graph") is not None:
         return Solution(nodes, read_table(path, "scratch/node_to_fragment"), read_table(path, "lut"))
     stage.progress.start("graph", 1, 0)
-    tables = [ledger.load_table("edges", block.number) for block in stage.grid]
+    tables = ledger.load_tables("edges", (block.number for block in stage.grid))
     links = np.concatenate([table.pop("links") for table in tables])
     if nodes.votes:
         links = mutual_best(links, np.repeat(np.arange(len(nodes.counts)), nodes.counts))

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from connectomics.blockwise.run import run_blocks, run_stream
 from connectomics.inference.predictor import Predictor, predictor_for
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import create_array, open_array
+from connectomics.io.place import Place
 from connectomics.pipeline.input import NetworkInput
 from connectomics.roi import IntTriple
 
@@ -107,7 +107,7 @@ def _streaming(predictor: Predictor, run: Run, given: NetworkInput, target: Targ
 class PredictBlock:
     """Predicts and writes one block on a worker, whose process keeps the network for the next."""
 
-    path: Path
+    path: Place
     given: NetworkInput
     inference: InferenceSettings
     target: Target

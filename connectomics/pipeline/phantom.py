@@ -1,7 +1,6 @@
 """Write a phantom: images, truth and skeletons, block by block at any size."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from connectomics.blockwise.progress import Progress
 from connectomics.blockwise.run import run_blocks
 from connectomics.errors import InputError, OutputExistsError
 from connectomics.io.ome_zarr import create_array, open_array
+from connectomics.io.place import Place, as_place
 from connectomics.io.pyramid import build_pyramid
 from connectomics.io.skeletons import write_swc
 from connectomics.phantom.phantom import Phantom
@@ -28,7 +28,7 @@ Render = Callable[[Box], NDArray[Any]]
 
 
 def write_phantom(
-    out: str | Path,
+    out: str | Place,
     shape: Sequence[int],
     settings: PhantomSettings,
     products: Sequence[str],
@@ -51,8 +51,9 @@ def write_phantom(
     chunk_for_block(block, size)
     identity: dict[str, Any] = {"command": "phantom", "shape": size, "products": sorted(products)}
     identity["settings"] = settings.model_dump(mode="json")
-    skeletons = Path(out).with_suffix(".skeletons")
-    _check_skeletons(Path(out), skeletons, "labels/truth" in products, run_settings.overwrite)
+    out = as_place(out)
+    skeletons = out.with_suffix(".skeletons")
+    _check_skeletons(out, skeletons, "labels/truth" in products, run_settings.overwrite)
     report: dict[str, Any] = {"output": str(out), "shape": size, "products": list(products)}
     with open_run(out, "phantom", identity, products, **run_settings.claim) as run:
         if run.complete:
@@ -105,7 +106,7 @@ def _write_array(
         build_pyramid(run.path, name, levels)
 
 
-def _check_skeletons(out: Path, folder: Path, wanted: bool, overwrite: bool) -> None:
+def _check_skeletons(out: Place, folder: Place, wanted: bool, overwrite: bool) -> None:
     mine = (out / "ledger" / "phantom").exists()
     if wanted and folder.exists() and not (mine or overwrite):
         raise OutputExistsError(

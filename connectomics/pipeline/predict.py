@@ -1,11 +1,11 @@
 """Run a network over a volume and keep its channels."""
 
-from pathlib import Path
 from typing import Any
 
 from connectomics.blockwise.output import open_run
 from connectomics.blockwise.progress import Progress
 from connectomics.inference.settings import InferenceSettings
+from connectomics.io.place import Place
 from connectomics.io.pyramid import build_pyramid
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Target, run_network
@@ -17,7 +17,7 @@ PRODUCT = "prediction"
 
 def predict_volume(
     location: str,
-    out: str | Path,
+    out: str | Place,
     model_name: str,
     *,
     region: RegionSettings,

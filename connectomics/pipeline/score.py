@@ -17,6 +17,7 @@ from connectomics.evaluation.settings import ScoreSettings, Split
 from connectomics.evaluation.skeletons import skeleton_scores
 from connectomics.evaluation.xpress import xpress_figures
 from connectomics.evaluation.xpress_oddities import find_oddities
+from connectomics.io.place import local_path
 from connectomics.io.skeletons import Skeletons, read_skeletons
 from connectomics.io.submission import SPLITS, Submission, open_submission
 from connectomics.io.volume import Volume
@@ -58,7 +59,7 @@ def score_submission(
         official tools would fail), ``after_repair`` (True where the figures are those of the repaired file),
         ``notes``, ``oddities``, and ``errors_csv`` where asked for.
     """
-    if settings.errors is not None and settings.errors.is_dir():
+    if settings.errors is not None and local_path(settings.errors, "--errors").is_dir():
         raise OutputExistsError(f"--errors {settings.errors}: is a folder. Name a CSV file.")
     asked = chosen_region(settings.split, region)
     truth = read_skeletons(skeletons)

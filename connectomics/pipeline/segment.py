@@ -1,7 +1,6 @@
 """Segment a volume: network, fragments, edges, one global step, labels. The whole story on one page."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from connectomics.affinities import NEAREST
@@ -12,6 +11,7 @@ from connectomics.blockwise.progress import Progress
 from connectomics.errors import ModelError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import open_array
+from connectomics.io.place import Place
 from connectomics.io.volume import Volume
 from connectomics.networks.models import Model
 from connectomics.pipeline.edge_stage import collect_edges
@@ -35,7 +35,7 @@ BYTES_PER_VOXEL = 40.0
 
 def segment_volume(
     location: str,
-    out: str | Path,
+    out: str | Place,
     model_name: str,
     *,
     region: RegionSettings,

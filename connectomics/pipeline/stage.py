@@ -76,7 +76,7 @@ class Nodes:
     def __init__(self, stage: Stage) -> None:
         self.grid = stage.grid
         self.labels = stage.local_labels()
-        tables = [stage.run.ledger.load_table("fragments", block.number) for block in stage.grid]
+        tables = stage.run.ledger.load_tables("fragments", (block.number for block in stage.grid))
         self.counts = np.array([len(table["sizes"]) for table in tables], np.int64)
         self.bases = np.concatenate(([0], np.cumsum(self.counts)))
         self.keys = np.concatenate([table["keys"] for table in tables]).astype(np.uint64)

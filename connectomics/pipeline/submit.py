@@ -16,6 +16,7 @@ from connectomics.errors import GeometryError, InputError, OutputExistsError, Ru
 from connectomics.evaluation.nodes_in_region import as_labels
 from connectomics.evaluation.settings import Split
 from connectomics.io.opening import open_volume
+from connectomics.io.place import local_path
 from connectomics.io.staging import unwritable
 from connectomics.io.strided import cut_box, read_strided
 from connectomics.io.submission import (
@@ -74,6 +75,7 @@ def pack_submission(
     """
     if region.roi_offset is not None or region.roi_size is not None:
         raise InputError("submit: packs the region of --split; leave out --roi-offset and --roi-size.")
+    local_path(out, "the zip")
     if out.exists() and (out.is_dir() or not overwrite):
         raise OutputExistsError(f"{out}: exists already; nothing was touched. Use --overwrite to replace it.")
     volume = open_volume(location, region.voxel_size)

@@ -172,3 +172,12 @@ def test_the_command_line_packs_what_score_reads(tmp_path, capsys):
     (tmp_path / "1.swc").write_text("1 0 3300 3300 3300 1 -1\n2 0 3300 3300 3400 1 1\n")
     assert run(["score", str(out), "--skeletons", f"{tmp_path}/1.swc", "--strict", "--split", "test"]) == 0
     assert run(["submit", f"{tmp_path}/a.h5/seg", str(out)]) == 2
+
+
+def test_a_segmentation_in_a_bucket_is_packed_as_from_disk(bucket, tmp_path):
+    segmentation(tmp_path / "seg.h5", 99)
+    assert run(["convert", f"{tmp_path}/seg.h5/seg", f"{bucket}/seg.zarr", "--labels", "--quiet"]) == 0
+    pack(tmp_path / "seg.h5", tmp_path / "here.zip")
+    there = tmp_path / "there.zip"
+    assert run(["submit", f"{bucket}/seg.zarr", str(there), "--quiet"]) == 0
+    np.testing.assert_array_equal(unpacked(there, tmp_path / "a"), unpacked(tmp_path / "here.zip", tmp_path))
