@@ -73,13 +73,15 @@ def agglomerate(graph: RegionGraph, fragments: int, linkage: Linkage, threshold:
     InputError
         A percentile is asked for and the graph has no histograms.
     """
-    histogram = graph.histogram
     percent = PERCENTS.get(linkage)
-    if percent is not None and histogram is None:
+    if percent is not None and graph.histogram is None:
         raise InputError(f"agglomeration: the {linkage} needs edges measured with histograms.")
-    if percent is None or histogram is None:
-        histogram = np.zeros((0, 0), np.uint32)
-    edges = graph.edges.astype(np.int64)
-    sums = graph.count.copy(), graph.total.copy(), histogram.copy()
-    pairs, affinity = merge_greedily(edges, *sums, percent or 0, fragments + 1, 255.0 * threshold)
+    bins = np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.uint32)
+    if percent is not None and graph.histogram is not None:
+        kept = graph.histogram.lumped(255.0 * threshold)
+        bins = kept.start, kept.value, kept.times
+    small = max(2 * len(graph.edges), fragments + 1) < np.iinfo(np.int32).max
+    edges = graph.edges.astype(np.int32 if small else np.int64)
+    sums = graph.count.copy(), graph.total.copy()
+    pairs, affinity = merge_greedily(edges, *sums, bins, percent or 0, fragments + 1, 255.0 * threshold)
     return MergeTree(pairs, affinity / 255.0, fragments)
