@@ -13,7 +13,6 @@ and none in a large one.
 
 import argparse
 import json
-import math
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from connectomics.io.ome_zarr import create_array
 from connectomics.pipeline.graph_stage import solve
 from connectomics.pipeline.stage import FRAGMENTS, Stage
 from connectomics.segmentation.edges import BlockEdges
+from connectomics.segmentation.histograms import Histograms
 from connectomics.segmentation.settings import SegmentationSettings
 
 EDGE, LOCAL = 128, 400
@@ -132,9 +132,9 @@ def draw_block(run: Run, grid: Grid, block: Block, case: str, options: argparse.
     alike = np.ones(len(u), bool) if options.object == 0 else u // options.object == v // options.object
     histogram = histograms(random, alike)
     count = histogram.sum(axis=1, dtype=np.int64)
-    edges = BlockEdges(
-        u, v, count, histogram @ np.arange(256), count, histogram if case in ("median", "percentile90") else None
-    )
+    total = histogram @ np.arange(256)
+    kept = Histograms.from_dense(histogram).lumped(127.5) if case in ("median", "percentile90") else None
+    edges = BlockEdges(u, v, count, total, count, kept)
     links = np.stack([mine, partners], axis=1)
     run.ledger.save_table("edges", block.number, links=links, **edges.arrays())
 
@@ -150,9 +150,7 @@ def histograms(random: np.random.Generator, alike: np.ndarray) -> np.ndarray:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        "--linkages", nargs="+", default=["mean", "median", "percentile90", "components"]
-    )
+    parser.add_argument("--linkages", nargs="+", default=["mean", "median", "percentile90", "components"])
     parser.add_argument("--blocks", type=int, default=6, help="along each axis")
     parser.add_argument("--edges-per-fragment", type=int, default=7)
     parser.add_argument("--object", type=int, default=8)

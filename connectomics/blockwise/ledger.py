@@ -80,10 +80,10 @@ class Ledger:
         np.savez(stream, allow_pickle=False, **arrays)
         write_atomically(self._table(step, block), stream.getvalue())
 
-    def load_table(self, step: str, block: int) -> dict[str, NDArray[Any]]:
-        """The arrays that `save_table` kept."""
+    def load_table(self, step: str, block: int, *names: str) -> dict[str, NDArray[Any]]:
+        """The arrays that `save_table` kept, or those of these names: the others are not read."""
         with np.load(self._table(step, block), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in names or archive.files}
 
     def _table(self, step: str, block: int) -> Path:
         return self._record(step, block).with_suffix(".npz")

@@ -1,5 +1,6 @@
 """Small tables beside the volumes of an output group, such as the edges of a region graph."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +9,36 @@ from numpy.typing import NDArray
 
 from connectomics.errors import FormatError
 
+LONGEST_CHUNK = 1 << 20
 
-def write_table(group: str | Path, name: str, values: NDArray[Any]) -> None:
-    """Write an array of any shape as the zarr array ``group/name``, replacing an earlier one."""
+
+def create_table(
+    group: str | Path, name: str, shape: tuple[int, ...], dtype: Any, longest: int = LONGEST_CHUNK
+) -> Any:
+    """Make the empty zarr array ``group/name``, replacing an earlier one; rows are written by slicing it.
+
+    `longest` is the length of a chunk that is read or written at once.
+    """
     import zarr
 
-    array = zarr.create_array(
+    return zarr.create_array(
         store=str(Path(group) / name),
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=tuple(max(1, min(n, 1 << 20)) for n in values.shape),
+        shape=shape,
+        dtype=dtype,
+        chunks=tuple(max(1, min(n, longest)) for n in shape),
         overwrite=True,
     )
+
+
+def write_table(group: str | Path, name: str, values: NDArray[Any], longest: int = LONGEST_CHUNK) -> None:
+    """Write an array of any shape as the zarr array ``group/name``, replacing an earlier one."""
+    array = create_table(group, name, values.shape, values.dtype, longest)
     if values.size:
         array[...] = values
 
 
-def read_table(group: str | Path, name: str) -> NDArray[Any]:
-    """Read what `write_table` wrote.
+def read_table(group: str | Path, name: str, rows: Sequence[tuple[int, int]] | None = None) -> NDArray[Any]:
+    """Read what `write_table` wrote: all of it, or the rows of some ranges (first, last + 1) in turn.
 
     Raises
     ------
@@ -36,6 +49,9 @@ def read_table(group: str | Path, name: str) -> NDArray[Any]:
 
     try:
         array = zarr.open_array(str(Path(group) / name), mode="r")
-        return np.asarray(array[...])
+        if rows is None:
+            return np.asarray(array[...])
+        parts = [np.asarray(array[first:last]) for first, last in rows]
+        return np.concatenate([np.zeros((0, *array.shape[1:]), array.dtype), *parts])
     except Exception as error:
         raise FormatError(f"{Path(group) / name}: cannot read the table ({error}).") from error

@@ -119,7 +119,7 @@ def segment_affinities(
     write_labels(stage, solve(stage))
     build_pyramids(stage)
     run.remove("scratch")
-    for step in ("fragments", "edges"):
+    for step in ("fragments", "edges", "naming"):
         run.ledger.drop_tables(step)
     summary: dict[str, Any] = {"output": str(run.path), "shape": grid.shape}
     return summary | run.ledger.noted("graph") | {"settings": settings.model_dump(mode="json")}

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.errors import InputError
+from connectomics.segmentation.edge_rows import EdgeRows
 from connectomics.segmentation.merging import merge_greedily
 from connectomics.segmentation.region_graph import RegionGraph
 from connectomics.segmentation.settings import Linkage
@@ -73,15 +74,48 @@ def agglomerate(graph: RegionGraph, fragments: int, linkage: Linkage, threshold:
     InputError
         A percentile is asked for and the graph has no histograms.
     """
+    pairs, affinity = _merge(graph, fragments, linkage, 255.0 * threshold)
+    return MergeTree(pairs, affinity / 255.0, fragments)
+
+
+def merge_rows(part: EdgeRows, linkage: Linkage, level: float) -> NDArray[np.int64]:
+    """Agglomerate some of the edges of a region graph; see `connectomics.segmentation.independence`.
+
+    Parameters
+    ----------
+    part
+        Edges; among equals, those with the lower ``first`` count as the first.
+    linkage
+        The affinity between two segments.
+    level
+        0..255; merging goes on while the strongest edge is above it.
+
+    Returns
+    -------
+    ndarray of int64, (m, 2)
+        Fragments that are one segment.
+    """
+    part = part.taken(np.argsort(part.rows["first"], kind="stable"))
+    ends = np.stack([part.rows["u"], part.rows["v"]], axis=1)
+    names, local = np.unique(ends, return_inverse=True)
+    sums = part.rows["count"].copy(), part.rows["total"].copy()
+    graph = RegionGraph(local.reshape(-1, 2).astype(np.uint64), *sums, part.histogram)
+    del part, ends, local, sums
+    return np.asarray(names[_merge(graph, len(names), linkage, level)[0]])
+
+
+def _merge(
+    graph: RegionGraph, fragments: int, linkage: Linkage, level: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Pairs merged and affinities (0..255), of fragments 0..fragments."""
     percent = PERCENTS.get(linkage)
     if percent is not None and graph.histogram is None:
         raise InputError(f"agglomeration: the {linkage} needs edges measured with histograms.")
     bins = np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.uint32)
     if percent is not None and graph.histogram is not None:
-        kept = graph.histogram.lumped(255.0 * threshold)
+        kept = graph.histogram.lumped(level)
         bins = kept.start, kept.value, kept.times
     small = max(2 * len(graph.edges), fragments + 1) < np.iinfo(np.int32).max
     edges = graph.edges.astype(np.int32 if small else np.int64)
     sums = graph.count.copy(), graph.total.copy()
-    pairs, affinity = merge_greedily(edges, *sums, bins, percent or 0, fragments + 1, 255.0 * threshold)
-    return MergeTree(pairs, affinity / 255.0, fragments)
+    return merge_greedily(edges, *sums, bins, percent or 0, fragments + 1, level)

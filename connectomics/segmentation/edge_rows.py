@@ -1,7 +1,8 @@
 """Edges between fragments as rows that add up piece by piece: any parts, in any order, give the same sums."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,16 @@ class EdgeRows:
 
     rows: NDArray[np.void]
     histogram: Histograms | None = None
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name, to be stored and given back to `from_arrays`."""
+        return {"rows": self.rows} | ({} if self.histogram is None else vars(self.histogram))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "EdgeRows":
+        """The same again from what `arrays` gave."""
+        bins = [arrays[name] for name in ("length", "value", "times") if name in arrays]
+        return cls(arrays["rows"], Histograms(*bins) if bins else None)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -1,7 +1,7 @@
 """The affinities between the fragments of one block, summed as integers so that blocks add up exactly."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -40,6 +40,10 @@ class BlockEdges:
     total: NDArray[np.int64]
     contacts: NDArray[np.int64]
     histogram: Histograms | None = None
+
+    def lumped(self, threshold: float) -> Self:
+        """The same, with histograms that tell only affinities above `threshold` (0..255) apart."""
+        return self if self.histogram is None else replace(self, histogram=self.histogram.lumped(threshold))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The arrays by name, to be stored and given back to `from_arrays`."""
