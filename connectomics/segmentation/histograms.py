@@ -75,7 +75,11 @@ class Histograms:
     def summed(self, order: NDArray[np.int64], starts: NDArray[np.int64]) -> "Histograms":
         """One histogram for each group: group g adds up the edges ``order[starts[g]:starts[g + 1]]``."""
         ends = np.append(starts[1:], len(order)).astype(np.int64)
-        return Histograms(*_sum_groups(self.start, self.value, self.times, order, starts, ends))
+        length, value, times = _sum_groups(self.start, self.value, self.times, order, starts, ends)
+        used = int(length.sum())
+        if used < len(value):
+            value, times = value[:used].copy(), times[:used].copy()
+        return Histograms(length, value, times)
 
     def taken(self, edges: NDArray[np.int64]) -> "Histograms":
         """The histograms of some edges, in the order given."""
@@ -114,7 +118,7 @@ def _sum_groups(start, value, times, order, starts, ends):  # type: ignore[no-un
                 used += 1
                 length[group] += 1
                 sums[affinity] = 0
-    return length, new_value[:used].copy(), new_times[:used].copy()
+    return length, new_value, new_times
 
 
 @njit(cache=True, nogil=True)

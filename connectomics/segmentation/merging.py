@@ -8,7 +8,7 @@ EMPTY = -1
 
 
 @njit(cache=True, nogil=True)
-def merge_greedily(edges, count, total, histogram, percent, nodes, threshold):  # type: ignore[no-untyped-def]
+def merge_greedily(edges, count, total, bins, percent, nodes, threshold):  # type: ignore[no-untyped-def]
     """Merge the two ends of the strongest edge until none is above `threshold`.
 
     What is merged is a function of the graph alone: an edge that stands for several counts, among equals, as
@@ -20,8 +20,9 @@ def merge_greedily(edges, count, total, histogram, percent, nodes, threshold):  
         (E, 2) nodes, int32 or int64 (the working arrays are of the same type); overwritten.
     count, total
         (E,) int64 sums; overwritten. Affinity = total / count, or a percentile of the histogram.
-    histogram
-        Of `Histograms`: start (E + 1,), value and times (S,); start is empty for the mean.
+    bins
+        Of the histograms: where each edge's entries start and how many they are (E,), value and times (S,),
+        and how many of the S are in use, with room for 512 more; all empty for the mean. Overwritten.
     percent
         Which percentile, where there are histograms.
     nodes
@@ -41,8 +42,6 @@ def merge_greedily(edges, count, total, histogram, percent, nodes, threshold):  
     degree = np.zeros(nodes, edges.dtype)
     table = np.full(_table_size(n), EMPTY, edges.dtype)
     heap_key, heap_edge, size = np.empty(16), np.empty(16, edges.dtype), 0
-    start, value, times = histogram
-    bins = (start[:-1].copy(), start[1:] - start[:-1], value, times, np.full(1, len(value)))
     for edge in range(n):
         for side in range(2):
             _append(first, last, following, degree, edges[edge, side], 2 * edge + side)
@@ -64,7 +63,7 @@ def merge_greedily(edges, count, total, histogram, percent, nodes, threshold):  
         edges[edge, 0] = GONE
         graph = (edges, count, total, percent, table, first, last, following, degree)
         heap = (heap_key, heap_edge, size)
-        heap, bins = _rewire(graph, bins, keep, lose, threshold, heap)
+        heap = _rewire(graph, bins, keep, lose, threshold, heap)
         heap_key, heap_edge, size = heap
     return pairs[:merges].copy(), strengths[:merges].copy()
 
@@ -86,7 +85,7 @@ def _rewire(graph, bins, keep, lose, threshold, heap):  # type: ignore[no-untype
                 _append(first, last, following, degree, keep, half)
             else:
                 stays, goes = min(moved, other), max(moved, other)
-                bins = _add(count, total, bins, stays, goes)
+                _add(count, total, bins, stays, goes)
                 if stays == moved:
                     _take(table, edges, other)
                     _put(table, edges, moved)
@@ -96,7 +95,7 @@ def _rewire(graph, bins, keep, lose, threshold, heap):  # type: ignore[no-untype
                 if affinity > threshold:
                     heap_key, heap_edge, size = _push(heap_key, heap_edge, size, affinity, stays)
         half = after
-    return (heap_key, heap_edge, size), bins
+    return heap_key, heap_edge, size
 
 
 @njit(cache=True, nogil=True)
@@ -116,7 +115,8 @@ def _affinity(count, total, bins, percent, edge):  # type: ignore[no-untyped-def
 def _add(count, total, bins, edge, other):  # type: ignore[no-untyped-def]
     count[edge] += count[other]
     total[edge] += total[other]
-    return _add_bins(bins, edge, other) if len(bins[0]) else bins
+    if len(bins[0]):
+        _add_bins(bins, edge, other)
 
 
 @njit(cache=True, nogil=True)
@@ -124,7 +124,7 @@ def _add_bins(bins, edge, other):  # type: ignore[no-untyped-def]
     """Write the sum of two histograms behind all others; pack them when there is no room left."""
     start, length, value, times, used = bins
     if used[0] + length[edge] + length[other] > len(value):
-        value, times = _packed(start, length, value, times, used)
+        _pack(bins)
     i, j, k = start[edge], start[other], used[0]
     i_end, j_end = i + length[edge], j + length[other]
     start[edge] = k
@@ -136,23 +136,20 @@ def _add_bins(bins, edge, other):  # type: ignore[no-untyped-def]
         i, j, k = i + left, j + right, k + 1
     length[edge], length[other] = k - start[edge], 0
     used[0] = k
-    return start, length, value, times, used
 
 
 @njit(cache=True, nogil=True)
-def _packed(start, length, value, times, used):  # type: ignore[no-untyped-def]
-    """The histograms that are still in use, without gaps, and half as much room behind them."""
-    room = length.sum()
-    room += room // 2 + 512
-    new_value, new_times, place = np.empty(room, value.dtype), np.empty(room, times.dtype), 0
-    for edge in range(len(start)):
-        begin, end = start[edge], start[edge] + length[edge]
-        new_value[place : place + length[edge]] = value[begin:end]
-        new_times[place : place + length[edge]] = times[begin:end]
+def _pack(bins):  # type: ignore[no-untyped-def]
+    """Move the histograms that are still in use together, in the order in which they lie."""
+    start, length, value, times, used = bins
+    place = 0
+    for edge in np.argsort(start):
+        begin = start[edge]
         start[edge] = place
-        place += length[edge]
+        for entry in range(begin, begin + length[edge]):
+            value[place], times[place] = value[entry], times[entry]
+            place += 1
     used[0] = place
-    return new_value, new_times
 
 
 @njit(cache=True, nogil=True)
