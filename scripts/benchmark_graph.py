@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """The one global step of `segment` on drawn tables: peak bytes and seconds per million edges and fragments.
 
-    scripts/benchmark_graph.py [--linkages mean median percentile90 components] [--blocks 6] [--object 8]
+    scripts/benchmark_graph.py [--linkages mean median percentile90 components] [--blocks 5 10] [--object 8]
 
-Each case runs in a process of its own: the tables that the blocks would have left are drawn (400 fragments of
-128^3 voxels each, a tenth of them shared with a neighbour), then `solve` is timed and its peak memory above
-the start is taken. `components` is mean linkage on fragments half of which go on in the next block.
+Each measurement runs in a process of its own, once to compile and once to count; peaks are above the start.
+
+- `global`: the tables that the blocks would have left are drawn (400 fragments in each of 128^3 voxels, a tenth
+  of them shared with a neighbour), and `solve` runs on them. Bytes per million are what the second size takes
+  more than the first. `components` is mean linkage on fragments half of which go on in the next block.
+- `component`: one connected component of `--component` edges is agglomerated, as one worker does it.
+
 `--object` is how many fragments a neurite is cut into; 0 ties everything together: one component.
-The limits are in voxels, at 200 fragments per Mvoxel and `--edges-per-fragment`: all edges in one component,
-and none in a large one.
+The limits are in Mvoxel, at 200 fragments per Mvoxel and the edges per fragment found: where the numbering of
+the fragments fills the machine, and where a single component of all edges would.
 """
 
 import argparse
@@ -26,11 +30,13 @@ from connectomics.blockwise.output import Run, open_run
 from connectomics.blockwise.pool import Threads
 from connectomics.blockwise.progress import Silent
 from connectomics.io.ome_zarr import create_array
-from connectomics.pipeline.graph_stage import solve
+from connectomics.pipeline import graph_stage
 from connectomics.pipeline.stage import FRAGMENTS, Stage
+from connectomics.segmentation.agglomeration import PERCENTS, merge_rows
+from connectomics.segmentation.edge_rows import ROW, EdgeRows
 from connectomics.segmentation.edges import BlockEdges
-from connectomics.segmentation.histograms import Histograms
-from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.segmentation.histograms import Histograms, concatenate
+from connectomics.segmentation.settings import Linkage, SegmentationSettings
 
 EDGE, LOCAL = 128, 400
 FRAGMENTS_PER_MVOXEL = 200
@@ -41,47 +47,106 @@ SHARED = {"components": 0.5}
 def main() -> None:
     options = parse()
     if options.child:
-        print(json.dumps(measure(options.child, options)))
+        kind, case, size = options.child.split(",")
+        print(json.dumps((measure if kind == "global" else measure_component)(case, int(size), options)))
         return
-    rows = []
-    for linkage in options.linkages:
-        arguments = [sys.executable, __file__, "--child", linkage, *sys.argv[1:]]
-        rows.append(json.loads(subprocess.run(arguments, check=True, capture_output=True).stdout))
-        print(json.dumps(rows[-1]), file=sys.stderr)
-    print(json.dumps(rows, indent=1))
+    print(json.dumps([row(case, options) for case in options.linkages], indent=1))
 
 
-def measure(case: str, options: argparse.Namespace) -> dict[str, object]:
-    """One case in this process: a small run that compiles, then the one that counts."""
-    for blocks in (2, options.blocks):
+def row(case: str, options: argparse.Namespace) -> dict[str, object]:
+    """All figures of one linkage."""
+    small, large = (in_child("global", case, blocks, options) for blocks in options.blocks)
+    component = in_child("component", case, options.component, options)
+    edges, fragments, peak, seconds = (
+        large[name] - small[name] for name in ("edges", "fragments", "peak_bytes", "seconds")
+    )
+    per_edge = component["peak_bytes"] / component["edges"]
+    edges_per_fragment = large["edges"] / large["fragments"]
+    per_mvoxel = {
+        "numbering": FRAGMENTS_PER_MVOXEL * peak / fragments,
+        "one_component": FRAGMENTS_PER_MVOXEL * edges_per_fragment * per_edge,
+    }
+    return {
+        "case": case,
+        "global": [small, large],
+        "component": component,
+        "bytes_per_million_fragments": round(1e6 * peak / fragments),
+        "bytes_per_million_edges": round(1e6 * peak / edges),
+        "seconds_per_million_edges": round(1e6 * seconds / edges, 2),
+        "component_bytes_per_million_edges": round(1e6 * per_edge),
+        "component_seconds_per_million_edges": round(1e6 * component["seconds"] / component["edges"], 2),
+        "edges_per_fragment": round(edges_per_fragment, 2),
+        "limit_mvoxel": {
+            f"{machine / 1e9:.0f} GB, {what}": round(machine / used)
+            for machine in MACHINES
+            for what, used in per_mvoxel.items()
+        },
+    }
+
+
+def in_child(kind: str, case: str, size: int, options: argparse.Namespace) -> dict[str, float]:
+    arguments = [sys.executable, __file__, *sys.argv[1:], "--child", f"{kind},{case},{size}"]
+    found = json.loads(subprocess.run(arguments, check=True, stdout=subprocess.PIPE).stdout)
+    print(json.dumps({"case": case, "kind": kind, **found}), file=sys.stderr)
+    return dict(found)
+
+
+def measure(case: str, blocks: int, options: argparse.Namespace) -> dict[str, object]:
+    """The global step on tables of ``blocks``^3 blocks."""
+    graph_stage.LARGEST_EDGES = options.largest
+    for edge in (2, blocks):
         with (
             tempfile.TemporaryDirectory(dir=options.scratch) as folder,
             open_run(Path(folder) / "out.zarr", "segment", {}, []) as run,
         ):
-            stage = drawn_stage(run, case, blocks, options)
+            stage = drawn_stage(run, case, edge, options)
             before = restart_peak()
             began = time.perf_counter()
-            solve(stage)
+            graph_stage.solve(stage)
             seconds = time.perf_counter() - began
             peak = status("VmHWM") - before
             noted = run.ledger.noted("graph")
-    edges, fragments = noted["edges"] / 1e6, noted["fragments"] / 1e6
-    return {
-        "case": case,
-        **noted,
-        "peak_bytes": peak,
-        "seconds": round(seconds, 2),
-        "bytes_per_million_edges": round(peak / edges),
-        "bytes_per_million_fragments": round(peak / fragments),
-        "seconds_per_million_edges": round(seconds / edges, 2),
-        "edges_per_fragment": round(edges / fragments, 2),
-        "limit_mvoxel": {
-            f"{machine / 1e9:.0f} GB": round(
-                machine / (peak / fragments) * 1e6 / 1e6 / FRAGMENTS_PER_MVOXEL * 1e0
-            )
-            for machine in MACHINES
-        },
-    }
+    return {**noted, "peak_bytes": peak, "seconds": round(seconds, 2)}
+
+
+def measure_component(case: str, edges: int, options: argparse.Namespace) -> dict[str, object]:
+    """One component: a random graph of 7 edges a node, all edges strong or weak as in a chain of objects."""
+    linkage = linkage_of(case)
+    for number in (1000, edges):
+        part = drawn_component(number, linkage in PERCENTS)
+        before = restart_peak()
+        began = time.perf_counter()
+        held = part.nbytes
+        parts = [part]
+        del part
+        merge_rows(parts.pop(), linkage, 127.5)
+        seconds = time.perf_counter() - began
+        peak = status("VmHWM") - before + held
+    return {"edges": number, "peak_bytes": peak, "seconds": round(seconds, 2)}
+
+
+def drawn_component(edges: int, with_histogram: bool) -> EdgeRows:
+    random = np.random.default_rng(edges)
+    nodes = edges // 7
+    rows = np.zeros(edges, ROW)
+    u = random.integers(1, nodes, edges)
+    u[: nodes - 1] = np.arange(1, nodes)
+    v = u + random.integers(1, 40, edges)
+    v[: nodes - 1] = u[: nodes - 1] + 1
+    rows["u"], rows["v"] = u, np.minimum(v, nodes)
+    pieces = []
+    for first in range(0, edges, 1 << 16):
+        here = slice(first, first + (1 << 16))
+        dense = histograms(random, u[here] // 8 == v[here] // 8)
+        rows["count"][here], rows["total"][here] = dense.sum(axis=1), dense @ np.arange(256)
+        if with_histogram:
+            pieces.append(Histograms.from_dense(dense).lumped(127.5))
+    rows["contacts"] = 1
+    return EdgeRows(rows, concatenate(pieces) if with_histogram else None).added_up()
+
+
+def linkage_of(case: str) -> Linkage:
+    return "mean" if case == "components" else case
 
 
 def restart_peak() -> int:
@@ -99,8 +164,7 @@ def drawn_stage(run: Run, case: str, blocks: int, options: argparse.Namespace) -
     """A stage whose fragment and edge tables are there."""
     shape = (blocks * EDGE,) * 3
     grid = Grid(shape, (EDGE,) * 3)
-    linkage = "mean" if case == "components" else case
-    settings = SegmentationSettings(linkage=linkage, threshold=0.5)
+    settings = SegmentationSettings(linkage=linkage_of(case), threshold=0.5)
     layout = {"voxel_size": (1.0, 1.0, 1.0), "offset": (0.0, 0.0, 0.0)}
     create_array(run.path, FRAGMENTS, shape=shape, dtype=np.uint32, chunks=(EDGE,) * 3, **layout)
     for block in grid:
@@ -133,7 +197,7 @@ def draw_block(run: Run, grid: Grid, block: Block, case: str, options: argparse.
     histogram = histograms(random, alike)
     count = histogram.sum(axis=1, dtype=np.int64)
     total = histogram @ np.arange(256)
-    kept = Histograms.from_dense(histogram).lumped(127.5) if case in ("median", "percentile90") else None
+    kept = Histograms.from_dense(histogram).lumped(127.5) if linkage_of(case) in PERCENTS else None
     edges = BlockEdges(u, v, count, total, count, kept)
     links = np.stack([mine, partners], axis=1)
     run.ledger.save_table("edges", block.number, links=links, **edges.arrays())
@@ -151,7 +215,9 @@ def histograms(random: np.random.Generator, alike: np.ndarray) -> np.ndarray:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--linkages", nargs="+", default=["mean", "median", "percentile90", "components"])
-    parser.add_argument("--blocks", type=int, default=6, help="along each axis")
+    parser.add_argument("--blocks", type=int, nargs=2, default=[5, 10], help="along each axis")
+    parser.add_argument("--component", type=int, default=1_000_000, help="edges")
+    parser.add_argument("--largest", type=int, default=graph_stage.LARGEST_EDGES, help="edges of a component")
     parser.add_argument("--edges-per-fragment", type=int, default=7)
     parser.add_argument("--object", type=int, default=8)
     parser.add_argument("--workers", type=int, default=1)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BUFFER_BYTES = 64e6
+BUFFER_BYTES = 32e6
 """Rows wait in memory until there are this many, since files are many and rows come in small pieces."""
 
 

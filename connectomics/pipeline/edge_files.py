@@ -20,8 +20,8 @@ from connectomics.segmentation.uncertainty import edge_uncertainty
 
 FOLDER = "scratch/graph"
 
-FRAGMENTS_PER_PART = 1 << 17
-"""A part holds the edges whose smaller fragment is one of so many: about a million."""
+FRAGMENTS_PER_PART = 1 << 15
+"""A part holds the edges whose smaller fragment is one of so many: about a quarter of a million."""
 
 
 class EdgeFiles:

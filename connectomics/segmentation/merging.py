@@ -207,7 +207,7 @@ def _pop(keys, heap, size):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _table_size(edges):  # type: ignore[no-untyped-def]
     size = 16
-    while size < 4 * edges:
+    while size < 2 * edges:
         size *= 2
     return size
 
@@ -231,7 +231,7 @@ def _get(table, edges, edge):  # type: ignore[no-untyped-def]
     """The edge in the table that joins the same nodes, or EMPTY."""
     slot = _slot(edges, edge, len(table))
     while table[slot] != EMPTY:
-        if table[slot] != GONE and _same(edges, table[slot], edge):
+        if _same(edges, table[slot], edge):
             return table[slot]
         slot = (slot + 1) & (len(table) - 1)
     return np.int64(EMPTY)
@@ -240,14 +240,25 @@ def _get(table, edges, edge):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _put(table, edges, edge):  # type: ignore[no-untyped-def]
     slot = _slot(edges, edge, len(table))
-    while table[slot] >= 0:
+    while table[slot] != EMPTY:
         slot = (slot + 1) & (len(table) - 1)
     table[slot] = edge
 
 
 @njit(cache=True, nogil=True)
 def _take(table, edges, edge):  # type: ignore[no-untyped-def]
-    slot = _slot(edges, edge, len(table))
-    while table[slot] != edge:
-        slot = (slot + 1) & (len(table) - 1)
-    table[slot] = GONE
+    """Remove an edge, and move up those behind it that would no longer be found: no mark may stay behind."""
+    last = len(table) - 1
+    hole = _slot(edges, edge, len(table))
+    while table[hole] != edge:
+        hole = (hole + 1) & last
+    place = hole
+    while True:
+        place = (place + 1) & last
+        if table[place] == EMPTY:
+            break
+        home = _slot(edges, table[place], len(table))
+        if ((place - home) & last) >= ((place - hole) & last):
+            table[hole] = table[place]
+            hole = place
+    table[hole] = EMPTY
