@@ -5,7 +5,7 @@
 
 Each measurement runs in a process of its own, once to compile and once to count; peaks are above the start.
 
-- `global`: the tables that the blocks would have left are drawn (400 fragments in each of 128^3 voxels, a tenth
+- `global`: the tables that the blocks would have left are drawn (400 fragments in each of 128^3, a tenth
   of them shared with a neighbour), and `solve` runs on them. Bytes per million are what the second size takes
   more than the first. `components` is mean linkage on fragments half of which go on in the next block.
 - `component`: one connected component of `--component` edges is agglomerated, as one worker does it.
