@@ -58,16 +58,16 @@ def segmented(folder, affinities, settings, block, pool=None):
     return report, written
 
 
-@pytest.mark.parametrize(("linkage", "threshold"), [("mean", 0.6), ("median", 0.6), ("percentile90", 0.9)])
+@pytest.mark.parametrize(("linkage", "threshold"), [("mean", 0.5), ("median", 0.5), ("percentile90", 0.9)])
 def test_small_parts_give_what_the_whole_gives(affinities, tmp_path, monkeypatch, linkage, threshold):
     settings = SegmentationSettings(linkage=linkage, max_distance=8, threshold=threshold, min_object=3)
     fragments, graph, lut, segmentation = segment_array(affinities, NEAREST, settings)
     for module, name, value in (
-        (edge_files, "FRAGMENTS_PER_PART", 7),
-        (graph_stage, "BATCH_EDGES", 5),
+        (edge_files, "FRAGMENTS_PER_PART", 40),
+        (graph_stage, "BATCH_EDGES", 40),
         (graph_stage, "LARGEST_EDGES", 20),
-        (graph_stage, "PIECE", 10),
-        (numbering, "SHARD", 4),
+        (graph_stage, "PIECE", 100),
+        (numbering, "SHARD", 32),
     ):
         monkeypatch.setattr(module, name, value)
     report, written = segmented(tmp_path, affinities, settings, 32)
