@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The one global step of `segment` on drawn tables: peak bytes and seconds per million edges and fragments.
 
-    scripts/benchmark_graph.py [--linkages mean median percentile90 components] [--blocks 5 10] [--object 8]
+    scripts/benchmark_graph.py [--linkages mean median percentile90 components] [--blocks 5 9] [--object 8]
 
 Each measurement runs in a process of its own, once to compile and once to count; peaks are above the start.
 
@@ -31,6 +31,7 @@ from connectomics.blockwise.pool import Threads
 from connectomics.blockwise.progress import Silent
 from connectomics.io.ome_zarr import create_array
 from connectomics.pipeline import graph_stage
+from connectomics.pipeline.resources import release_memory
 from connectomics.pipeline.stage import FRAGMENTS, Stage
 from connectomics.segmentation.agglomeration import PERCENTS, merge_rows
 from connectomics.segmentation.edge_rows import ROW, EdgeRows
@@ -151,6 +152,7 @@ def linkage_of(case: str) -> Linkage:
 
 def restart_peak() -> int:
     """Forget the peak so far; bytes resident now."""
+    release_memory()
     Path("/proc/self/clear_refs").write_text("5")
     return status("VmRSS")
 
@@ -215,8 +217,8 @@ def histograms(random: np.random.Generator, alike: np.ndarray) -> np.ndarray:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--linkages", nargs="+", default=["mean", "median", "percentile90", "components"])
-    parser.add_argument("--blocks", type=int, nargs=2, default=[5, 10], help="along each axis")
-    parser.add_argument("--component", type=int, default=1_000_000, help="edges")
+    parser.add_argument("--blocks", type=int, nargs=2, default=[5, 9], help="along each axis")
+    parser.add_argument("--component", type=int, default=2_000_000, help="edges")
     parser.add_argument("--largest", type=int, default=graph_stage.LARGEST_EDGES, help="edges of a component")
     parser.add_argument("--edges-per-fragment", type=int, default=7)
     parser.add_argument("--object", type=int, default=8)

@@ -23,6 +23,9 @@ FOLDER = "scratch/graph"
 FRAGMENTS_PER_PART = 1 << 15
 """A part holds the edges whose smaller fragment is one of so many: about a quarter of a million."""
 
+CHUNK = 1 << 17
+"""Rows of a chunk of the region graph's tables: a chunk that is not full is read again to be added to."""
+
 
 class EdgeFiles:
     """Edges in numbered files.
@@ -126,8 +129,9 @@ def _write_graph(stage: Stage, files: EdgeFiles) -> None:
     """Write the tables of the region graph, and number the edges through."""
     total = sum(len(part) for part in files)
     folder = stage.run.path / "region_graph"
-    tables = {name: create_table(folder, name, (total,), np.float32) for name in ("mean", "size", "p_wrong")}
-    tables["edges"] = create_table(folder, "edges", (total, 2), np.uint64)
+    tables = {"edges": create_table(folder, "edges", (total, 2), np.uint64, CHUNK)}
+    for name in ("mean", "size", "p_wrong"):
+        tables[name] = create_table(folder, name, (total,), np.float32, CHUNK)
     start = 0
     for number, part in enumerate(files):
         if not len(part):

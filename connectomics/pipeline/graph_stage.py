@@ -19,6 +19,7 @@ from connectomics.pipeline.edge_files import (
     run_parts,
 )
 from connectomics.pipeline.numbering import SHARD, number_nodes
+from connectomics.pipeline.resources import release_memory
 from connectomics.pipeline.stage import NODE_TO_FRAGMENT, NODE_TO_SEGMENT, Nodes, Stage
 from connectomics.segmentation.agglomeration import PERCENTS, merge_rows
 from connectomics.segmentation.cleanup import drop_small
@@ -46,6 +47,7 @@ def solve(stage: Stage) -> Nodes:
     name_edges(stage, nodes)
     files = merge_blocks(stage, fragments)
     summary = {"fragments": fragments, "edges": sum(map(len, files))}
+    release_memory()
     summary["graph_bytes"] = sum(part.nbytes for part in files)
     roots, largest, levels = agglomerate_parts(stage, files, fragments)
     lut = drop_small(_numbered(roots), sizes, stage.settings.min_object)
