@@ -6,8 +6,10 @@
 Each measurement runs in a process of its own, once to compile and once to count; peaks are above the start.
 
 - `global`: the tables that the blocks would have left are drawn (400 fragments in each of 128^3, a tenth
-  of them shared with a neighbour), and `solve` runs on them. Bytes per million are what the second size takes
-  more than the first. `components` is mean linkage on fragments half of which go on in the next block.
+  of them shared with a neighbour), and `solve` runs on them; it should hardly take more memory for the
+  second size than for the first, but for a larger component. `components` is mean linkage on fragments half
+  of which go on in the next block.
+- `numbering`: what one process must hold of every fragment, by itself, on `--component` of them.
 - `component`: one connected component of `--component` edges is agglomerated, as one worker does it.
 
 `--object` is how many fragments a neurite is cut into; 0 ties everything together: one component.
@@ -34,10 +36,13 @@ from connectomics.pipeline import graph_stage
 from connectomics.pipeline.resources import release_memory
 from connectomics.pipeline.stage import FRAGMENTS, Stage
 from connectomics.segmentation.agglomeration import PERCENTS, merge_rows
+from connectomics.segmentation.cleanup import drop_small
 from connectomics.segmentation.edge_rows import ROW, EdgeRows
 from connectomics.segmentation.edges import BlockEdges
 from connectomics.segmentation.histograms import Histograms, concatenate
+from connectomics.segmentation.independence import batches, component_edges, components
 from connectomics.segmentation.settings import Linkage, SegmentationSettings
+from connectomics.segmentation.stitching import number_fragments, union
 
 EDGE, LOCAL = 128, 400
 FRAGMENTS_PER_MVOXEL = 200
@@ -49,7 +54,7 @@ def main() -> None:
     options = parse()
     if options.child:
         kind, case, size = options.child.split(",")
-        print(json.dumps((measure if kind == "global" else measure_component)(case, int(size), options)))
+        print(json.dumps(KINDS[kind](case, int(size), options)))
         return
     print(json.dumps([row(case, options) for case in options.linkages], indent=1))
 
@@ -58,21 +63,20 @@ def row(case: str, options: argparse.Namespace) -> dict[str, object]:
     """All figures of one linkage."""
     small, large = (in_child("global", case, blocks, options) for blocks in options.blocks)
     component = in_child("component", case, options.component, options)
-    edges, fragments, peak, seconds = (
-        large[name] - small[name] for name in ("edges", "fragments", "peak_bytes", "seconds")
-    )
+    numbering = in_child("numbering", case, options.component, options)
+    edges, seconds = (large[name] - small[name] for name in ("edges", "seconds"))
+    per_fragment = numbering["peak_bytes"] / numbering["fragments"]
     per_edge = component["peak_bytes"] / component["edges"]
     edges_per_fragment = large["edges"] / large["fragments"]
     per_mvoxel = {
-        "numbering": FRAGMENTS_PER_MVOXEL * peak / fragments,
+        "numbering": FRAGMENTS_PER_MVOXEL * per_fragment,
         "one_component": FRAGMENTS_PER_MVOXEL * edges_per_fragment * per_edge,
     }
     return {
         "case": case,
         "global": [small, large],
         "component": component,
-        "bytes_per_million_fragments": round(1e6 * peak / fragments),
-        "bytes_per_million_edges": round(1e6 * peak / edges),
+        "bytes_per_million_fragments": round(1e6 * per_fragment),
         "seconds_per_million_edges": round(1e6 * seconds / edges, 2),
         "component_bytes_per_million_edges": round(1e6 * per_edge),
         "component_seconds_per_million_edges": round(1e6 * component["seconds"] / component["edges"], 2),
@@ -126,6 +130,28 @@ def measure_component(case: str, edges: int, options: argparse.Namespace) -> dic
     return {"edges": number, "peak_bytes": peak, "seconds": round(seconds, 2)}
 
 
+def measure_numbering(case: str, nodes: int, options: argparse.Namespace) -> dict[str, object]:
+    """What grows with the volume: numbering, components and lookup table; a link for every tenth node."""
+    for number in (1000, nodes):
+        random = np.random.default_rng(0)
+        links = np.stack([random.integers(0, number, number // 10) for _ in range(2)], axis=1)
+        before = restart_peak()
+        began = time.perf_counter()
+        keys = random.permutation(number).astype(np.uint64) + np.uint64(1)
+        fragments = number_fragments(keys, [links])
+        del keys
+        sizes = np.bincount(fragments.view(np.int64))
+        del fragments
+        roots = union(len(sizes), links[:0])
+        component = components(lambda: [], len(roots) - 1, None, 0.0)
+        batches(component_edges(lambda: [], component), 1)
+        del component
+        drop_small(graph_stage._numbered(roots), sizes, 0)
+        seconds = time.perf_counter() - began
+        peak = status("VmHWM") - before
+    return {"fragments": number, "peak_bytes": peak, "seconds": round(seconds, 2)}
+
+
 def drawn_component(edges: int, with_histogram: bool) -> EdgeRows:
     random = np.random.default_rng(edges)
     nodes = edges // 7
@@ -144,6 +170,9 @@ def drawn_component(edges: int, with_histogram: bool) -> EdgeRows:
             pieces.append(Histograms.from_dense(dense).lumped(127.5))
     rows["contacts"] = 1
     return EdgeRows(rows, concatenate(pieces) if with_histogram else None).added_up()
+
+
+KINDS = {"global": measure, "component": measure_component, "numbering": measure_numbering}
 
 
 def linkage_of(case: str) -> Linkage:
@@ -218,7 +247,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--linkages", nargs="+", default=["mean", "median", "percentile90", "components"])
     parser.add_argument("--blocks", type=int, nargs=2, default=[5, 9], help="along each axis")
-    parser.add_argument("--component", type=int, default=2_000_000, help="edges")
+    parser.add_argument("--component", type=int, default=2_000_000, help="edges, and fragments to number")
     parser.add_argument("--largest", type=int, default=graph_stage.LARGEST_EDGES, help="edges of a component")
     parser.add_argument("--edges-per-fragment", type=int, default=7)
     parser.add_argument("--object", type=int, default=8)

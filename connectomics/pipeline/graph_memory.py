@@ -8,9 +8,10 @@ EDGES_PER_FRAGMENT = 7
 """As found in the volumes tried; both depend on the tissue and on the settings."""
 
 BYTES_PER_FRAGMENT = 60
-"""Of the process that numbers the fragments; grows with the volume. `scripts/benchmark_graph.py`."""
+"""Of the process that numbers the fragments, the one thing that grows with the volume: 44 per block-local
+fragment (`scripts/benchmark_graph.py`), of which there are about 1.3 to a fragment of the whole."""
 
-BYTES_PER_EDGE: dict[Linkage, int] = {"mean": 105, "median": 165, "percentile90": 165}
+BYTES_PER_EDGE: dict[Linkage, int] = {"mean": 105, "median": 280, "percentile90": 280}
 """Of the worker that agglomerates a connected component, per edge of it. `scripts/benchmark_graph.py`."""
 
 
