@@ -3,8 +3,10 @@
 import io
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ from connectomics.blockwise.files import read_json, write_atomically, write_json
 from connectomics.io.place import Place, RemotePath, as_place, read_each, remove_all, subfolders
 
 BLOCKS_PER_FOLDER = 1000
+
+_AT_ONCE = 32
+"""Tables read at once: those in a bucket are asked for together."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +101,16 @@ class Ledger:
         np.savez(stream, allow_pickle=False, **arrays)
         write_atomically(self._table(step, block), stream.getvalue())
 
-    def load_tables(self, step: str, blocks: Iterable[int]) -> list[dict[str, NDArray[Any]]]:
-        """What `load_table` gives for each of many blocks."""
-        return read_each([self._table(step, block) for block in blocks], _read_table)
+    def load_tables(self, step: str, blocks: Iterable[int], *names: str) -> Iterator[dict[str, NDArray[Any]]]:
+        """What `load_table` gives for each of many blocks, a few of them in memory at a time."""
+        for some in _batched(blocks, _AT_ONCE):
+            yield from read_each(
+                [self._table(step, block) for block in some], partial(_read_table, names=names)
+            )
 
-    def load_table(self, step: str, block: int) -> dict[str, NDArray[Any]]:
-        """The arrays that `save_table` kept."""
-        return _read_table(self._table(step, block))
+    def load_table(self, step: str, block: int, *names: str) -> dict[str, NDArray[Any]]:
+        """The arrays that `save_table` kept, or those of these names: the others are not read."""
+        return _read_table(self._table(step, block), names)
 
     def _table(self, step: str, block: int) -> Place:
         return self._record(step, block).with_suffix(".npz")
@@ -125,6 +133,13 @@ class Ledger:
         return read_json(self.folder / f"{name}.json")
 
 
-def _read_table(path: Place) -> dict[str, NDArray[Any]]:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+def _read_table(path: Place, names: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+    source = io.BytesIO(path.read_bytes()) if isinstance(path, RemotePath) else path
+    with np.load(source, allow_pickle=False) as archive:
+        return {name: archive[name] for name in names or archive.files}
+
+
+def _batched(blocks: Iterable[int], size: int) -> Iterator[list[int]]:
+    left = iter(blocks)
+    while some := list(islice(left, size)):
+        yield some

@@ -1,5 +1,6 @@
 """Small tables beside the volumes of an output group, such as the edges of a region graph."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,26 +9,38 @@ from numpy.typing import NDArray
 from connectomics.errors import ConnectomicsError, FormatError
 from connectomics.io.place import Place, as_place
 
+LONGEST_CHUNK = 1 << 20
 
-def write_table(group: str | Place, name: str, values: NDArray[Any]) -> None:
-    """Write an array of any shape as the zarr array ``group/name``, replacing an earlier one."""
+
+def create_table(
+    group: str | Place, name: str, shape: tuple[int, ...], dtype: Any, longest: int = LONGEST_CHUNK
+) -> Any:
+    """Make the empty zarr array ``group/name``, replacing an earlier one; rows are written by slicing it.
+
+    `longest` is the length of a chunk that is read or written at once.
+    """
     import zarr
 
     from connectomics.io.zarr_store import zarr_at
 
-    array = zarr.create_array(
+    return zarr.create_array(
         store=zarr_at(as_place(group) / name),
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=tuple(max(1, min(n, 1 << 20)) for n in values.shape),
+        shape=shape,
+        dtype=dtype,
+        chunks=tuple(max(1, min(n, longest)) for n in shape),
         overwrite=True,
     )
+
+
+def write_table(group: str | Place, name: str, values: NDArray[Any], longest: int = LONGEST_CHUNK) -> None:
+    """Write an array of any shape as the zarr array ``group/name``, replacing an earlier one."""
+    array = create_table(group, name, values.shape, values.dtype, longest)
     if values.size:
         array[...] = values
 
 
-def read_table(group: str | Place, name: str) -> NDArray[Any]:
-    """Read what `write_table` wrote.
+def read_table(group: str | Place, name: str, rows: Sequence[tuple[int, int]] | None = None) -> NDArray[Any]:
+    """Read what `write_table` wrote: all of it, or the rows of some ranges (first, last + 1) in turn.
 
     Raises
     ------
@@ -41,7 +54,10 @@ def read_table(group: str | Place, name: str) -> NDArray[Any]:
     place = as_place(group) / name
     try:
         array = zarr.open_array(zarr_at(place), mode="r")
-        return np.asarray(array[...])
+        if rows is None:
+            return np.asarray(array[...])
+        parts = [np.asarray(array[first:last]) for first, last in rows]
+        return np.concatenate([np.zeros((0, *array.shape[1:]), array.dtype), *parts])
     except ConnectomicsError:
         raise
     except Exception as error:

@@ -1,6 +1,7 @@
 """Look this machine over: what a run would find here, and what would stop it."""
 
 import importlib.metadata
+import math
 import os
 import platform
 import shutil
@@ -18,6 +19,7 @@ from connectomics.errors import ConnectomicsError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.describe import describe
 from connectomics.pipeline.settings import RegionSettings, RunSettings
+from connectomics.segmentation.settings import Linkage
 
 PACKAGES = (
     "torch", "monai", "lightning", "openvino", "zarr", "h5py", "tensorstore", "numba", "bioimage-cpp",
@@ -79,6 +81,8 @@ def examine(
         looks.append(("cluster", lambda: _cluster(run_settings)))
     if volume is not None:
         looks.append(("volume", lambda: _volume(volume, region)))
+    if volume is not None:
+        looks.append(("global step", lambda: _global_step(volume, model, region, inference)))
     if volume is not None and model is not None:
         looks.append(("tiles", lambda: _tiles(volume, model, region, inference)))
     findings: list[Finding] = []
@@ -183,6 +187,32 @@ def _volume(volume: str, region: RegionSettings) -> Iterator[Finding]:
     if opened.channels is None:
         check_image(opened)
         yield Finding("volume", "ok", "holds an image: no NaN, not constant, in the blocks looked at")
+
+
+def _global_step(
+    volume: str, model: str | None, region: RegionSettings, inference: InferenceSettings
+) -> Iterator[Finding]:
+    from connectomics.io.opening import open_volume
+    from connectomics.networks.models import find_model
+    from connectomics.pipeline import graph_memory as known
+    from connectomics.pipeline.segment import segmentation_settings
+
+    voxels = math.prod(open_volume(volume, region.voxel_size, channels=True).shape)
+    linkage: Linkage = "mean"
+    if model is not None and find_model(model).contract.offsets:
+        linkage = segmentation_settings(find_model(model), {}).linkage
+    here, worker = known.numbering_bytes(voxels), known.component_bytes(voxels, linkage)
+    fits = here + worker <= inference.memory
+    advice = "" if fits else " More than --memory: segment it on a machine with more, or in parts."
+    yield Finding(
+        "global step",
+        "ok" if fits else "note",
+        f"at {known.FRAGMENTS_PER_MVOXEL} fragments per Mvoxel and {known.EDGES_PER_FRAGMENT} edges each: "
+        f"{here / 1e9:.2g} GB to number the fragments ({known.BYTES_PER_FRAGMENT} MB per million), up to "
+        f"{worker / 1e9:.2g} GB in a worker ({linkage}: {known.BYTES_PER_EDGE[linkage]} MB per million edges "
+        f"of the largest component); {inference.memory / 1e9:.1f} GB suffice for about "
+        f"{known.voxels_that_fit(inference.memory) / 1e9:.0f} Gvoxel.{advice}",
+    )
 
 
 def _tiles(

@@ -25,7 +25,7 @@ def collect_edges(stage: Stage) -> None:
             offsets,
             inside(block.box, outer),
             with_histogram=stage.settings.linkage in PERCENTS,
-        )
+        ).lumped(255.0 * stage.settings.threshold)
         table = stage.run.ledger.load_table("fragments", block.number)
         mine = nodes.bases[block.number] + table["link_labels"].astype(np.int64) - 1
         partners = nodes.at(table["link_voxels"])

@@ -1,70 +1,130 @@
-"""Stage 4, the one global step: number the fragments, build the region graph, agglomerate."""
+"""Stage 4, the one global step: number the fragments, build the region graph, agglomerate, part by part."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.io.tables import read_table, write_table
-from connectomics.pipeline.stage import Nodes, Stage
-from connectomics.segmentation.agglomeration import agglomerate
+from connectomics.blockwise.grid import Block
+from connectomics.io.place import remove
+from connectomics.io.tables import create_table, read_table, write_table
+from connectomics.pipeline.edge_files import (
+    FOLDER,
+    EdgeFiles,
+    contract,
+    merge_blocks,
+    name_edges,
+    new_files,
+    parts_ledger,
+    run_parts,
+)
+from connectomics.pipeline.numbering import SHARD, number_nodes
+from connectomics.pipeline.resources import release_memory
+from connectomics.pipeline.stage import NODE_TO_FRAGMENT, NODE_TO_SEGMENT, Nodes, Stage
+from connectomics.segmentation.agglomeration import PERCENTS, merge_rows
 from connectomics.segmentation.cleanup import drop_small
-from connectomics.segmentation.edges import BlockEdges
-from connectomics.segmentation.region_graph import merge_edges
-from connectomics.segmentation.stitching import mutual_best, resolve
-from connectomics.segmentation.uncertainty import edge_uncertainty
+from connectomics.segmentation.independence import batches, choose_level, component_edges, components
+from connectomics.segmentation.stitching import flatten, join
+
+BATCH_EDGES = 1 << 18
+"""Edges that a worker agglomerates at once, at least."""
+
+LARGEST_EDGES = 1 << 22
+"""Edges of a component that one worker may have to hold."""
+
+PIECE = 64 * SHARD
+"""Rows of the tables with a row per node that are in memory at once."""
 
 
-@dataclass(frozen=True)
-class Solution:
-    """What the block-wise relabelling needs.
-
-    Attributes
-    ----------
-    nodes : Nodes
-        Numbering of the block-local fragments.
-    node_to_fragment : ndarray of uint64
-        Fragment id of every node.
-    lut : ndarray of uint64
-        Segment id of every fragment id; ``lut[0] = 0``.
-    """
-
-    nodes: Nodes
-    node_to_fragment: NDArray[np.uint64]
-    lut: NDArray[np.uint64]
-
-
-def solve(stage: Stage) -> Solution:
-    """Write ``region_graph/`` and ``lut``, or read them when an earlier run wrote them."""
-    ledger, path = stage.run.ledger, stage.run.path
+def solve(stage: Stage) -> Nodes:
+    """Write ``region_graph/``, ``lut`` and what the workers look up, unless an earlier run did."""
     nodes = Nodes(stage)
-    if ledger.noted("graph") is not None:
-        return Solution(nodes, read_table(path, "scratch/node_to_fragment"), read_table(path, "lut"))
-    stage.progress.start("graph", 1, 0)
-    tables = ledger.load_tables("edges", (block.number for block in stage.grid))
-    links = np.concatenate([table.pop("links") for table in tables])
-    if nodes.votes:
-        links = mutual_best(links, np.repeat(np.arange(len(nodes.counts)), nodes.counts))
-    node_to_fragment = resolve(nodes.by_block(), links)
-    count = int(node_to_fragment.max(initial=0))
-    sizes = np.zeros(count + 1, np.int64)
-    np.add.at(sizes, node_to_fragment.astype(np.int64), nodes.sizes)
-    graph = merge_edges([BlockEdges(**table) for table in tables], node_to_fragment)
-    threshold = stage.settings.threshold
-    lut = agglomerate(graph, count, stage.settings.linkage, threshold).lut(threshold)
-    lut = drop_small(lut, sizes, stage.settings.min_object)
-    for name in ("edges", "mean", "size"):
-        write_table(path, f"region_graph/{name}", getattr(graph, name))
-    write_table(path, "region_graph/p_wrong", edge_uncertainty(graph.mean, threshold))
-    write_table(path, "lut", lut)
-    write_table(path, "scratch/node_to_fragment", node_to_fragment)
-    summary = {
-        "fragments": count,
-        "edges": len(graph.edges),
-        "segments": int(lut.max(initial=0)),
-        "graph_bytes": graph.nbytes,
-    }
-    ledger.note("graph", summary)
-    stage.progress.advance("graph")
-    stage.progress.finish("graph")
-    return Solution(nodes, node_to_fragment, lut)
+    if stage.run.ledger.noted("graph") is not None:
+        return nodes
+    remove(stage.run.path / FOLDER)
+    sizes = number_nodes(stage, nodes)
+    fragments = len(sizes) - 1
+    name_edges(stage, nodes)
+    files = merge_blocks(stage, fragments)
+    summary = {"fragments": fragments, "edges": sum(map(len, files))}
+    release_memory()
+    summary["graph_bytes"] = sum(part.nbytes for part in files)
+    roots, largest, levels = agglomerate_parts(stage, files, fragments)
+    lut = drop_small(_numbered(roots), sizes, stage.settings.min_object)
+    del roots, sizes
+    write_table(stage.run.path, "lut", lut)
+    _write_segments(stage, nodes, lut)
+    summary |= {"segments": int(lut.max(initial=0)), "largest_component_edges": largest, "levels": levels}
+    stage.run.ledger.note("graph", summary)
+    return nodes
+
+
+def agglomerate_parts(stage: Stage, files: EdgeFiles, fragments: int) -> tuple[NDArray[np.int64], int, int]:
+    """Agglomerate component by component, in the pool; see `connectomics.segmentation.independence`.
+
+    Returns
+    -------
+    roots
+        (fragments + 1,) the smallest fragment of each fragment's segment.
+    largest
+        Edges of the largest component that was held at once.
+    levels
+        How often the graph was agglomerated to a level; 1 where all components were small.
+    """
+    goal, reached, largest, levels = 255.0 * stage.settings.threshold, 255.0, 0, 0
+    percent = PERCENTS.get(stage.settings.linkage)
+    roots = np.arange(fragments + 1)
+
+    def inside(level: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        component = components(lambda: files, fragments, percent, level)
+        return component, component_edges(lambda: files, component)
+
+    while True:
+        level = choose_level(lambda at: inside(at)[1].max() <= LARGEST_EDGES, goal, reached)
+        component, edges = inside(level)
+        largest, levels = max(largest, int(edges.max())), levels + 1
+        for pairs in _agglomerate_level(stage, files, component, edges, level):
+            join(roots, pairs)
+        del component, edges
+        flatten(roots)
+        if level == goal:
+            return roots, largest, levels
+        files, reached = contract(stage, files, roots, f"level-{level:.0f}"), level
+
+
+def _agglomerate_level(
+    stage: Stage, files: EdgeFiles, component: NDArray[np.int64], edges: NDArray[np.int64], level: float
+) -> Iterator[NDArray[np.int64]]:
+    """Pairs of fragments that are one segment at this level, batch by batch."""
+    name = f"agglomeration-{level:.0f}"
+    batch, number = batches(edges, BATCH_EDGES)
+    dealt = new_files(stage, name, number)
+    for part in files:
+        u, v = component[part.rows["u"]], component[part.rows["v"]]
+        dealt.deal(part, np.where(u == v, batch[u], -1))
+    dealt.files.flush()
+    linkage = stage.settings.linkage
+    results = parts_ledger(stage)
+
+    def work(block: Block) -> None:
+        pairs = merge_rows(dealt.read(block.number), linkage, level)
+        results.save_table(name, block.number, pairs=pairs)
+
+    run_parts(stage, name, number, work)
+    for part_number in range(number):
+        yield results.load_table(name, part_number)["pairs"]
+
+
+def _numbered(roots: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Segments 1..k in the order of their smallest fragment; fragment 0 is the background."""
+    own = np.cumsum(roots == np.arange(len(roots))) - 1
+    return own[roots].astype(np.uint64)
+
+
+def _write_segments(stage: Stage, nodes: Nodes, lut: NDArray[np.uint64]) -> None:
+    """Write ``scratch/node_to_segment`` a piece at a time."""
+    path = stage.run.path
+    table = create_table(path, NODE_TO_SEGMENT, (nodes.total,), np.uint64, SHARD)
+    for first in range(0, nodes.total, PIECE):
+        last = min(first + PIECE, nodes.total)
+        table[first:last] = lut[read_table(path, NODE_TO_FRAGMENT, [(first, last)]).view(np.int64)]

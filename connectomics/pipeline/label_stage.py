@@ -5,9 +5,9 @@ import numpy as np
 from connectomics.blockwise.grid import Block, chunk_for_block
 from connectomics.io.ome_zarr import create_array, open_array
 from connectomics.io.pyramid import build_pyramid
-from connectomics.pipeline.graph_stage import Solution
+from connectomics.io.tables import read_table
 from connectomics.pipeline.resources import pyramid_levels
-from connectomics.pipeline.stage import Stage
+from connectomics.pipeline.stage import NODE_TO_FRAGMENT, NODE_TO_SEGMENT, Nodes, Stage
 from connectomics.segmentation.relabel import relabel
 from connectomics.segmentation.uncertainty import voxel_uncertainty
 
@@ -18,7 +18,7 @@ PRODUCTS = {
 }
 
 
-def write_labels(stage: Stage, solution: Solution) -> None:
+def write_labels(stage: Stage, nodes: Nodes) -> None:
     """Write ``labels/segmentation``, ``labels/fragments`` and ``uncertainty`` at full resolution."""
     shape = stage.grid.shape
     for name, dtype in PRODUCTS.items():
@@ -34,15 +34,15 @@ def write_labels(stage: Stage, solution: Solution) -> None:
                 kind="label" if name.startswith("labels/") else "image",
             )
     volumes = {name: open_array(stage.run.path, name) for name in PRODUCTS}
-    nodes, fragments = solution.nodes, solution.node_to_fragment
+    tables = {"labels/fragments": NODE_TO_FRAGMENT, "labels/segmentation": NODE_TO_SEGMENT}
 
     def work(block: Block) -> None:
         local = nodes.labels.read_box(block.box)
         if local.any():
-            base, count = nodes.bases[block.number], nodes.counts[block.number]
-            own = np.concatenate((np.zeros(1, np.uint64), fragments[base : base + count]))
-            volumes["labels/fragments"].write_box(block.box, relabel(local, own))
-            volumes["labels/segmentation"].write_box(block.box, relabel(local, solution.lut[own]))
+            for name, table in tables.items():
+                own = read_table(nodes.path, table, [nodes.of_block(block.number)])
+                lut = np.concatenate((np.zeros(1, np.uint64), own))
+                volumes[name].write_box(block.box, relabel(local, lut))
         doubt = voxel_uncertainty(stage.affinities.read_box(block.box))
         volumes["uncertainty"].write_box(block.box, doubt)
 

@@ -16,6 +16,7 @@ from connectomics.io.volume import Volume
 from connectomics.networks.models import Model
 from connectomics.pipeline.edge_stage import collect_edges
 from connectomics.pipeline.fragment_stage import make_fragments
+from connectomics.pipeline.graph_memory import BYTES_PER_EDGE
 from connectomics.pipeline.graph_stage import solve
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.label_stage import PRODUCTS, build_pyramids, write_labels
@@ -119,9 +120,10 @@ def segment_affinities(
     write_labels(stage, solve(stage))
     build_pyramids(stage)
     run.remove("scratch")
-    for step in ("fragments", "edges"):
+    for step in ("fragments", "edges", "naming"):
         run.ledger.drop_tables(step)
     summary: dict[str, Any] = {"output": str(run.path), "shape": grid.shape}
+    summary["bytes_per_million_edges"] = BYTES_PER_EDGE[settings.linkage] * 1_000_000
     return summary | run.ledger.noted("graph") | {"settings": settings.model_dump(mode="json")}
 
 

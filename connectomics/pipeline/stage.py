@@ -1,5 +1,6 @@
 """What the block functions of the segmentation stages share."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,18 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from connectomics.blockwise.files import write_atomically
 from connectomics.blockwise.grid import Box, Grid, inside
 from connectomics.blockwise.output import Run
 from connectomics.blockwise.pool import Pool, Threads
 from connectomics.blockwise.progress import Progress, Silent
 from connectomics.blockwise.run import BlockFunction, run_blocks
 from connectomics.io.ome_zarr import open_array
+from connectomics.io.tables import read_table
 from connectomics.io.volume import Volume
 from connectomics.roi import IntTriple
 from connectomics.segmentation.settings import SegmentationSettings
 
 FRAGMENTS = "scratch/fragments"
 """Scratch array of block-local labels (uint32); becomes ``labels/fragments`` when the ids are known."""
+
+NODE_TO_FRAGMENT = "scratch/node_to_fragment"
+NODE_TO_SEGMENT = "scratch/node_to_segment"
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,9 @@ class Stage:
 class Nodes:
     """Numbers every block's local fragments through: node = base of the block + local label - 1.
 
+    It travels to every worker, so it holds one number per block; what is known of single nodes lies in
+    tables beside the output, of which a worker reads the rows of the blocks that it touches.
+
     Parameters
     ----------
     stage
@@ -75,24 +84,31 @@ class Nodes:
 
     def __init__(self, stage: Stage) -> None:
         self.grid = stage.grid
+        self.path = stage.run.path
         self.labels = stage.local_labels()
-        tables = stage.run.ledger.load_tables("fragments", (block.number for block in stage.grid))
-        self.counts = np.array([len(table["sizes"]) for table in tables], np.int64)
-        self.bases = np.concatenate(([0], np.cumsum(self.counts)))
-        self.keys = np.concatenate([table["keys"] for table in tables]).astype(np.uint64)
-        self.sizes = np.concatenate([table["sizes"] for table in tables]).astype(np.int64)
-        self.votes = any(bool(table["votes"]) for table in tables)
-
-    def by_block(self) -> list[tuple[int, NDArray[np.uint64], NDArray[np.int64]]]:
-        """Number, keys and sizes of the local fragments of each block."""
-        ends = self.bases[1:-1]
-        pieces = zip(self.counts, np.split(self.keys, ends), np.split(self.sizes, ends), strict=True)
-        return [(int(count), keys, sizes) for count, keys, sizes in pieces]
+        self.bases = _bases(stage)
 
     @property
     def total(self) -> int:
         """Number of nodes."""
         return int(self.bases[-1])
+
+    def of_block(self, number: int) -> tuple[int, int]:
+        """The first node of a block, and the first that is no longer its own."""
+        return int(self.bases[number]), int(self.bases[number + 1])
+
+    def blocks_of(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of the block of each node."""
+        return np.searchsorted(self.bases, nodes, "right") - 1
+
+    def look_up(self, table: str, nodes: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """What a table with a row per node says of some nodes; only the rows of their blocks are read."""
+        blocks = np.unique(self.blocks_of(nodes))
+        rows = [self.of_block(int(number)) for number in blocks]
+        starts = np.cumsum([0, *(last - first for first, last in rows)])[:-1]
+        place = np.searchsorted(blocks, self.blocks_of(nodes))
+        values = read_table(self.path, table, rows)
+        return np.asarray(values[nodes - self.bases[blocks][place] + starts[place]], np.uint64)
 
     def read(self, box: Box) -> NDArray[np.int64]:
         """Nodes of the voxels of a box, -1 where there is no fragment."""
@@ -130,3 +146,15 @@ class Nodes:
             for y in range(low[1], high[1] + 1)
             for x in range(low[2], high[2] + 1)
         ]
+
+
+def _bases(stage: Stage) -> NDArray[np.int64]:
+    """The first node of each block, and the number of nodes; counted once, then read."""
+    path = stage.run.path / "scratch" / "bases.npy"
+    if not path.exists():
+        blocks = (block.number for block in stage.grid)
+        counts = [len(table["sizes"]) for table in stage.run.ledger.load_tables("fragments", blocks, "sizes")]
+        stream = io.BytesIO()
+        np.save(stream, np.cumsum([0, *counts], dtype=np.int64))
+        write_atomically(path, stream.getvalue())
+    return np.asarray(np.load(io.BytesIO(path.read_bytes()), allow_pickle=False), np.int64)

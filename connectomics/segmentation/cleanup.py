@@ -22,9 +22,9 @@ def drop_small(lut: NDArray[np.uint64], sizes: NDArray[np.int64], smallest: int)
     >>> drop_small(lut, np.array([0, 5, 3, 5]), 4).tolist()
     [0, 1, 0, 1]
     """
+    segment = lut.astype(np.uint64, copy=False).view(np.int64)
     voxels = np.zeros(int(lut.max(initial=0)) + 1, np.int64)
-    np.add.at(voxels, lut.astype(np.int64), sizes)
+    np.add.at(voxels, segment, sizes)
     kept = voxels >= max(1, smallest)
     kept[0] = False
-    new = np.where(kept, np.cumsum(kept), 0).astype(np.uint64)
-    return new[lut.astype(np.int64)]
+    return np.where(kept, np.cumsum(kept), 0).astype(np.uint64)[segment]

@@ -1,7 +1,8 @@
 """The affinities between the fragments of one block, summed as integers so that blocks add up exactly."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numba import njit
@@ -9,11 +10,10 @@ from numpy.typing import NDArray
 
 from connectomics.roi import IntTriple
 from connectomics.segmentation.block_fragments import Box
+from connectomics.segmentation.histograms import BINS, Histograms
 
 NEAREST_CHANNELS = 3
 """The first channels are nearest neighbours: only they make two fragments touch."""
-
-BINS = 256
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class BlockEdges:
         Sum of their affinities (0..255 each).
     contacts : (E,) int64
         Those of them that are nearest neighbours.
-    histogram : (E, 256) uint32 or None
+    histogram : Histograms or None
         How often each affinity occurs; for percentiles.
     """
 
@@ -39,11 +39,23 @@ class BlockEdges:
     count: NDArray[np.int64]
     total: NDArray[np.int64]
     contacts: NDArray[np.int64]
-    histogram: NDArray[np.uint32] | None = None
+    histogram: Histograms | None = None
+
+    def lumped(self, threshold: float) -> Self:
+        """The same, with histograms that tell only affinities above `threshold` (0..255) apart."""
+        return self if self.histogram is None else replace(self, histogram=self.histogram.lumped(threshold))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The arrays by name, to be stored and given back to the constructor."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        """The arrays by name, to be stored and given back to `from_arrays`."""
+        parts = {} if self.histogram is None else vars(self.histogram)
+        return {name: value for name, value in vars(self).items() if name != "histogram"} | parts
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The same again from what `arrays` gave."""
+        sums = {name: arrays[name] for name in ("u", "v", "count", "total", "contacts")}
+        bins = [arrays[name] for name in ("length", "value", "times") if name in arrays]
+        return cls(**sums, histogram=Histograms(*bins) if bins else None)
 
 
 def block_edges(
@@ -84,7 +96,8 @@ def block_edges(
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     u, v = pairs[order].T.copy()
     count, total, contacts = sums[order].T.copy()
-    return BlockEdges(u, v, count, total, contacts, histogram[order] if with_histogram else None)
+    kept = Histograms.from_dense(histogram[order]) if with_histogram else None
+    return BlockEdges(u, v, count, total, contacts, kept)
 
 
 @njit(cache=True, nogil=True)

@@ -8,17 +8,21 @@ EMPTY = -1
 
 
 @njit(cache=True, nogil=True)
-def merge_greedily(edges, count, total, histogram, percent, nodes, threshold):  # type: ignore[no-untyped-def]
+def merge_greedily(edges, count, total, bins, percent, nodes, threshold):  # type: ignore[no-untyped-def]
     """Merge the two ends of the strongest edge until none is above `threshold`.
+
+    What is merged is a function of the graph alone: an edge that stands for several counts, among equals, as
+    the first of them. So a part of the graph that nothing ties to the rest gives what it gives in the whole.
 
     Parameters
     ----------
     edges
-        (E, 2) int64 nodes; overwritten.
+        (E, 2) nodes, int32 or int64 (the working arrays are of the same type); overwritten.
     count, total
         (E,) int64 sums; overwritten. Affinity = total / count, or a percentile of the histogram.
-    histogram
-        (E, 256) uint32, or (0, 0) for the mean; overwritten.
+    bins
+        Of the histograms: where each edge's entries start and how many they are (E,), value and times (S,),
+        and how many of the S are in use, with room for 512 more; all empty for the mean. Overwritten.
     percent
         Which percentile, where there are histograms.
     nodes
@@ -32,24 +36,23 @@ def merge_greedily(edges, count, total, histogram, percent, nodes, threshold):  
         The merges in order; equal affinities go by edge index.
     """
     n = len(edges)
-    first = np.full(nodes, EMPTY, np.int64)  # first half-edge of each node
-    last = np.full(nodes, EMPTY, np.int64)
-    following = np.full(2 * n, EMPTY, np.int64)
-    degree = np.zeros(nodes, np.int64)
-    table = np.full(_table_size(n), EMPTY, np.int64)
-    heap_key, heap_edge = np.empty(max(16, 2 * n)), np.empty(max(16, 2 * n), np.int64)
-    size = 0
+    first = np.full(nodes, EMPTY, edges.dtype)  # first half-edge of each node
+    last = np.full(nodes, EMPTY, edges.dtype)
+    following = np.full(2 * n, EMPTY, edges.dtype)
+    degree = np.zeros(nodes, edges.dtype)
+    table = np.full(_table_size(n), EMPTY, edges.dtype)
+    heap_key, heap_edge, size = np.empty(16), np.empty(16, edges.dtype), 0
     for edge in range(n):
         for side in range(2):
             _append(first, last, following, degree, edges[edge, side], 2 * edge + side)
         _put(table, edges, edge)
-        affinity = _affinity(count, total, histogram, percent, edge)
+        affinity = _affinity(count, total, bins, percent, edge)
         if affinity > threshold:
             heap_key, heap_edge, size = _push(heap_key, heap_edge, size, affinity, edge)
     pairs, strengths, merges = np.empty((nodes, 2), np.int64), np.empty(nodes), 0
     while size:
         key, edge, size = _pop(heap_key, heap_edge, size)
-        if edges[edge, 0] == GONE or key != _affinity(count, total, histogram, percent, edge):
+        if edges[edge, 0] == GONE or key != _affinity(count, total, bins, percent, edge):
             continue  # merged away, or re-entered with a newer affinity
         keep, lose = edges[edge, 0], edges[edge, 1]
         if degree[lose] > degree[keep] or (degree[lose] == degree[keep] and lose < keep):
@@ -58,15 +61,18 @@ def merge_greedily(edges, count, total, histogram, percent, nodes, threshold):  
         merges += 1
         _take(table, edges, edge)
         edges[edge, 0] = GONE
-        graph = (edges, count, total, histogram, percent, table, first, last, following, degree)
-        heap_key, heap_edge, size = _rewire(graph, keep, lose, threshold, heap_key, heap_edge, size)
+        graph = (edges, count, total, percent, table, first, last, following, degree)
+        heap = (heap_key, heap_edge, size)
+        heap = _rewire(graph, bins, keep, lose, threshold, heap)
+        heap_key, heap_edge, size = heap
     return pairs[:merges].copy(), strengths[:merges].copy()
 
 
 @njit(cache=True, nogil=True)
-def _rewire(graph, keep, lose, threshold, heap_key, heap_edge, size):  # type: ignore[no-untyped-def]
-    """Give the edges of `lose` to `keep`; those that `keep` had already add up."""
-    edges, count, total, histogram, percent, table, first, last, following, degree = graph
+def _rewire(graph, bins, keep, lose, threshold, heap):  # type: ignore[no-untyped-def]
+    """Give the edges of `lose` to `keep`; where both had one to the same node, the first of the two stays."""
+    edges, count, total, percent, table, first, last, following, degree = graph
+    heap_key, heap_edge, size = heap
     half = first[lose]
     while half != EMPTY:
         after, moved, side = following[half], half // 2, half % 2
@@ -78,33 +84,72 @@ def _rewire(graph, keep, lose, threshold, heap_key, heap_edge, size):  # type: i
                 _put(table, edges, moved)
                 _append(first, last, following, degree, keep, half)
             else:
-                _add(count, total, histogram, other, moved)
-                edges[moved, 0] = GONE
-                affinity = _affinity(count, total, histogram, percent, other)
+                stays, goes = min(moved, other), max(moved, other)
+                _add(count, total, bins, stays, goes)
+                if stays == moved:
+                    _take(table, edges, other)
+                    _put(table, edges, moved)
+                    _append(first, last, following, degree, keep, half)
+                edges[goes, 0] = GONE
+                affinity = _affinity(count, total, bins, percent, stays)
                 if affinity > threshold:
-                    heap_key, heap_edge, size = _push(heap_key, heap_edge, size, affinity, other)
+                    heap_key, heap_edge, size = _push(heap_key, heap_edge, size, affinity, stays)
         half = after
     return heap_key, heap_edge, size
 
 
 @njit(cache=True, nogil=True)
-def _affinity(count, total, histogram, percent, edge):  # type: ignore[no-untyped-def]
-    if histogram.shape[0] == 0:
+def _affinity(count, total, bins, percent, edge):  # type: ignore[no-untyped-def]
+    start, length, value, times, _ = bins
+    if len(start) == 0:
         return total[edge] / count[edge]
     rank, seen = (count[edge] * percent + 99) // 100, 0
-    for value in range(histogram.shape[1]):
-        seen += histogram[edge, value]
+    for entry in range(start[edge], start[edge] + length[edge]):
+        seen += times[entry]
         if seen >= rank:
-            return float(value)
+            return float(value[entry])
     return 0.0
 
 
 @njit(cache=True, nogil=True)
-def _add(count, total, histogram, edge, other):  # type: ignore[no-untyped-def]
+def _add(count, total, bins, edge, other):  # type: ignore[no-untyped-def]
     count[edge] += count[other]
     total[edge] += total[other]
-    if histogram.shape[0]:
-        histogram[edge] += histogram[other]
+    if len(bins[0]):
+        _add_bins(bins, edge, other)
+
+
+@njit(cache=True, nogil=True)
+def _add_bins(bins, edge, other):  # type: ignore[no-untyped-def]
+    """Write the sum of two histograms behind all others; pack them when there is no room left."""
+    start, length, value, times, used = bins
+    if used[0] + length[edge] + length[other] > len(value):
+        _pack(bins)
+    i, j, k = start[edge], start[other], used[0]
+    i_end, j_end = i + length[edge], j + length[other]
+    start[edge] = k
+    while i < i_end or j < j_end:
+        left = i < i_end and (j == j_end or value[i] <= value[j])
+        right = j < j_end and (i == i_end or value[j] <= value[i])
+        value[k] = value[i] if left else value[j]
+        times[k] = (times[i] if left else 0) + (times[j] if right else 0)
+        i, j, k = i + left, j + right, k + 1
+    length[edge], length[other] = k - start[edge], 0
+    used[0] = k
+
+
+@njit(cache=True, nogil=True)
+def _pack(bins):  # type: ignore[no-untyped-def]
+    """Move the histograms that are still in use together, in the order in which they lie."""
+    start, length, value, times, used = bins
+    place = 0
+    for edge in np.argsort(start):
+        begin = start[edge]
+        start[edge] = place
+        for entry in range(begin, begin + length[edge]):
+            value[place], times[place] = value[entry], times[entry]
+            place += 1
+    used[0] = place
 
 
 @njit(cache=True, nogil=True)
@@ -126,8 +171,8 @@ def _before(key_a, edge_a, key_b, edge_b):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _push(keys, heap, size, key, edge):  # type: ignore[no-untyped-def]
     if size == len(keys):
-        keys = np.concatenate((keys, np.empty_like(keys)))
-        heap = np.concatenate((heap, np.empty_like(heap)))
+        keys = np.concatenate((keys, np.empty(size // 2)))
+        heap = np.concatenate((heap, np.empty(size // 2, heap.dtype)))
     place = size
     while place > 0:
         parent = (place - 1) // 2
@@ -162,7 +207,7 @@ def _pop(keys, heap, size):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _table_size(edges):  # type: ignore[no-untyped-def]
     size = 16
-    while size < 4 * edges:
+    while size < 2 * edges:
         size *= 2
     return size
 
@@ -186,7 +231,7 @@ def _get(table, edges, edge):  # type: ignore[no-untyped-def]
     """The edge in the table that joins the same nodes, or EMPTY."""
     slot = _slot(edges, edge, len(table))
     while table[slot] != EMPTY:
-        if table[slot] != GONE and _same(edges, table[slot], edge):
+        if _same(edges, table[slot], edge):
             return table[slot]
         slot = (slot + 1) & (len(table) - 1)
     return np.int64(EMPTY)
@@ -195,14 +240,25 @@ def _get(table, edges, edge):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _put(table, edges, edge):  # type: ignore[no-untyped-def]
     slot = _slot(edges, edge, len(table))
-    while table[slot] >= 0:
+    while table[slot] != EMPTY:
         slot = (slot + 1) & (len(table) - 1)
     table[slot] = edge
 
 
 @njit(cache=True, nogil=True)
 def _take(table, edges, edge):  # type: ignore[no-untyped-def]
-    slot = _slot(edges, edge, len(table))
-    while table[slot] != edge:
-        slot = (slot + 1) & (len(table) - 1)
-    table[slot] = GONE
+    """Remove an edge, and move up those behind it that would no longer be found: no mark may stay behind."""
+    last = len(table) - 1
+    hole = _slot(edges, edge, len(table))
+    while table[hole] != edge:
+        hole = (hole + 1) & last
+    place = hole
+    while True:
+        place = (place + 1) & last
+        if table[place] == EMPTY:
+            break
+        home = _slot(edges, table[place], len(table))
+        if ((place - home) & last) >= ((place - hole) & last):
+            table[hole] = table[place]
+            hole = place
+    table[hole] = EMPTY

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.segmentation.edges import BINS, BlockEdges
+from connectomics.segmentation.edge_rows import EdgeRows, concatenate_rows, rows_of_block
+from connectomics.segmentation.edges import BlockEdges
+from connectomics.segmentation.histograms import Histograms
 
 
 @dataclass(frozen=True)
@@ -19,14 +21,21 @@ class RegionGraph:
         Fragment ids, u < v, sorted.
     count, total : (E,) int64
         Voxel pairs measured, and the sum of their affinities (0..255 each).
-    histogram : (E, 256) uint32 or None
+    histogram : Histograms or None
         How often each affinity occurs.
     """
 
     edges: NDArray[np.uint64]
     count: NDArray[np.int64]
     total: NDArray[np.int64]
-    histogram: NDArray[np.uint32] | None = None
+    histogram: Histograms | None = None
+
+    @classmethod
+    def from_rows(cls, part: EdgeRows) -> "RegionGraph":
+        """The graph of rows that are added up."""
+        rows = part.rows
+        edges = np.stack([rows["u"], rows["v"]], axis=1).astype(np.uint64)
+        return cls(edges, rows["count"].copy(), rows["total"].copy(), part.histogram)
 
     @property
     def mean(self) -> NDArray[np.float32]:
@@ -37,12 +46,6 @@ class RegionGraph:
     def size(self) -> NDArray[np.float32]:
         """Voxel pairs of each edge."""
         return self.count.astype(np.float32)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        held = (self.edges, self.count, self.total)
-        return sum(a.nbytes for a in held) + (0 if self.histogram is None else self.histogram.nbytes)
 
 
 def merge_edges(parts: Sequence[BlockEdges], node_to_fragment: NDArray[np.uint64]) -> RegionGraph:
@@ -58,29 +61,5 @@ def merge_edges(parts: Sequence[BlockEdges], node_to_fragment: NDArray[np.uint64
     node_to_fragment
         (nodes,) uint64, see `connectomics.segmentation.stitching.resolve`.
     """
-    histograms = bool(parts) and all(part.histogram is not None for part in parts)
-    u, v, count, total, contacts = (
-        np.concatenate([np.zeros(0, np.int64), *(getattr(part, name) for part in parts)])
-        for name in ("u", "v", "count", "total", "contacts")
-    )
-    a, b = node_to_fragment[u].astype(np.int64), node_to_fragment[v].astype(np.int64)
-    first, second = np.minimum(a, b), np.maximum(a, b)
-    kept = np.flatnonzero(a != b)
-    order = kept[np.lexsort((second[kept], first[kept]))]
-    first, second = first[order], second[order]
-    new = np.ones(len(order), bool)
-    new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-    starts = np.flatnonzero(new)
-    sums = [_sum(values[order], starts) for values in (count, total, contacts)]
-    touching = sums[2] > 0
-    histogram = None
-    if histograms:
-        stacked = np.concatenate([part.histogram for part in parts if part.histogram is not None])
-        summed = np.add.reduceat(stacked[order], starts) if len(starts) else np.zeros((0, BINS), np.uint32)
-        histogram = summed[touching].astype(np.uint32)
-    edges = np.stack([first[starts], second[starts]], axis=1).astype(np.uint64)
-    return RegionGraph(edges[touching], sums[0][touching], sums[1][touching], histogram)
-
-
-def _sum(values: NDArray[np.int64], starts: NDArray[np.intp]) -> NDArray[np.int64]:
-    return np.add.reduceat(values, starts) if len(starts) else np.zeros(0, np.int64)
+    named = [rows_of_block(part, node_to_fragment[part.u], node_to_fragment[part.v]) for part in parts]
+    return RegionGraph.from_rows(concatenate_rows(named).added_up().touching())

@@ -1,6 +1,6 @@
 """Fragments of all blocks become fragments of the whole volume, numbered alike whatever the blocks were."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numba import njit
@@ -47,39 +47,80 @@ def resolve(blocks: Sequence[Block], links: NDArray[np.int64]) -> NDArray[np.uin
             f"stitching: links must name nodes 0..{total - 1}, got {pairs.min()}..{pairs.max()}."
         )
     keys = np.concatenate([np.zeros(0, np.uint64), *(keys for _, keys, _ in blocks)])
-    order = np.argsort(keys, kind="stable")
-    equal = (keys[order[1:]] == keys[order[:-1]]) & (keys[order[1:]] != 0)
-    same = np.stack([order[:-1][equal], order[1:][equal]], axis=1)
-    roots = union(total, np.concatenate([pairs, same]))
-    smallest = np.full(total, np.iinfo(np.uint64).max, np.uint64)
-    known = keys != 0
-    np.minimum.at(smallest, roots[known], keys[known])
-    canonical = smallest[roots]
-    if total and canonical.max() == np.iinfo(np.uint64).max:
-        nodes = int(np.count_nonzero(canonical == canonical.max()))
-        raise InputError(f"stitching: {nodes} local fragments have no name; a block's links are missing.")
-    return (np.unique(canonical, return_inverse=True)[1] + 1).astype(np.uint64)
+    return number_fragments(keys, [pairs])
+
+
+def number_fragments(keys: NDArray[np.uint64], links: Iterable[NDArray[np.int64]]) -> NDArray[np.uint64]:
+    """What `resolve` does, for the keys of all nodes and links that come in pieces; 32 bytes per node.
+
+    Raises
+    ------
+    InputError
+        A fragment has no key in any block (a link is missing).
+    """
+    parent = np.arange(len(keys))
+    for pairs in links:
+        join(parent, pairs)
+    order = np.argsort(keys)
+    fragments, nameless = _numbered(keys, order, parent)
+    if nameless:
+        raise InputError(f"stitching: {nameless} local fragments have no name; a block's links are missing.")
+    return fragments.view(np.uint64)
 
 
 @njit(cache=True, nogil=True)
-def union(n, pairs):  # type: ignore[no-untyped-def]
+def _numbered(keys, order, parent):  # type: ignore[no-untyped-def]
+    """Join nodes of equal keys, then number the sets in the order of their smallest key."""
+    for k in range(1, len(order)):
+        if keys[order[k]] != 0 and keys[order[k]] == keys[order[k - 1]]:
+            _join(parent, order[k - 1], order[k])
+    flatten(parent)
+    fragments, count = np.zeros(len(keys), np.int64), 0
+    for node in order:
+        if keys[node] != 0 and fragments[parent[node]] == 0:
+            count += 1
+            fragments[parent[node]] = count
+    nameless = 0
+    for node in range(len(keys)):  # roots come before their nodes
+        fragments[node] = fragments[parent[node]]
+        nameless += fragments[node] == 0
+    return fragments, nameless
+
+
+def union(n: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Union-find: the smallest node of the set of each of `n` nodes, given (m, 2) pairs of one set."""
     parent = np.arange(n)
-    for k in range(len(pairs)):
-        a, b = pairs[k, 0], pairs[k, 1]
-        while parent[a] != a:
-            parent[a] = parent[parent[a]]
-            a = parent[a]
-        while parent[b] != b:
-            parent[b] = parent[parent[b]]
-            b = parent[b]
-        if a < b:
-            parent[b] = a
-        else:
-            parent[a] = b
-    for node in range(n):  # parents are never larger than their nodes
-        parent[node] = parent[parent[node]]
+    join(parent, pairs)
+    flatten(parent)
     return parent
+
+
+@njit(cache=True, nogil=True)
+def join(parent, pairs):  # type: ignore[no-untyped-def]
+    """Note in `parent` (at first ``arange(n)``) that both nodes of each pair are of one set."""
+    for k in range(len(pairs)):
+        _join(parent, pairs[k, 0], pairs[k, 1])
+
+
+@njit(cache=True, nogil=True)
+def flatten(parent):  # type: ignore[no-untyped-def]
+    """Make every entry of `parent` the smallest node of its set."""
+    for node in range(len(parent)):  # parents are never larger than their nodes
+        parent[node] = parent[parent[node]]
+
+
+@njit(cache=True, nogil=True)
+def _join(parent, a, b):  # type: ignore[no-untyped-def]
+    while parent[a] != a:
+        parent[a] = parent[parent[a]]
+        a = parent[a]
+    while parent[b] != b:
+        parent[b] = parent[parent[b]]
+        b = parent[b]
+    if a < b:
+        parent[b] = a
+    else:
+        parent[a] = b
 
 
 def mutual_best(votes: NDArray[np.int64], block_of_node: NDArray[np.int64]) -> NDArray[np.int64]:

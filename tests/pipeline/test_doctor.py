@@ -2,6 +2,8 @@
 
 import json
 
+import zarr
+
 from connectomics.cli.main import run
 
 
@@ -18,6 +20,7 @@ def test_a_sound_machine(tmp_path, volume, model):
     assert "(20.0, 10.0, 10.0)" in found["volume"].replace("[", "(").replace("]", ")")
     assert "cores of (64, 64, 64)" in found["tiles"]
     assert "cpu" in found["device"]
+    assert "MB per million edges" in found["global step"] and "NOTE" not in found["global step"]
 
 
 def test_what_would_stop_a_run(tmp_path, capsys):
@@ -29,3 +32,13 @@ def test_what_would_stop_a_run(tmp_path, capsys):
         and "expected local:N" in found["cluster"]
     )
     assert "--memory" in capsys.readouterr().err
+
+
+def test_a_volume_too_large_for_the_global_step_is_noted(tmp_path):
+    zarr.create_array(
+        store=str(tmp_path / "huge.zarr"), shape=(20000, 20000, 20000), chunks=(64, 64, 64), dtype="uint8"
+    )
+    options = ["--voxel-size", 10, 10, 10, "--memory", "1GB"]
+    _, found = told(tmp_path, tmp_path / "huge.zarr", *options)
+    # 8e12 voxels, 1.6e9 fragments
+    assert "NOTE" in found["global step"] and "96 GB to number the fragments" in found["global step"]

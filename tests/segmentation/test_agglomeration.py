@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from connectomics.errors import InputError
 from connectomics.segmentation.agglomeration import PERCENTS, agglomerate
 from connectomics.segmentation.edges import BlockEdges
+from connectomics.segmentation.histograms import Histograms
 from connectomics.segmentation.region_graph import RegionGraph, merge_edges
 
 
@@ -21,7 +22,7 @@ def graph(*rows):
         np.array([row[:2] for row in rows], np.uint64).reshape(-1, 2),
         np.array([len(row[2]) for row in rows], np.int64),
         np.array([sum(row[2]) for row in rows], np.int64),
-        histogram,
+        Histograms.from_dense(histogram),
     )
 
 
@@ -75,7 +76,7 @@ def directly(given, nodes, linkage, threshold):
     owner = list(range(nodes + 1))
     while True:
         between = {}
-        for (u, v), row in zip(given.edges.astype(int), given.histogram, strict=True):
+        for (u, v), row in zip(given.edges.astype(int), given.histogram.dense(), strict=True):
             a, b = sorted((owner[u], owner[v]))
             if a != b:
                 between[a, b] = between.get((a, b), 0) + row
@@ -106,7 +107,7 @@ def graphs(draw):
 def test_equals_the_direct_one(linkage, case, threshold):
     nodes, given_graph = case
     if linkage != "mean":  # ties are common among medians; only compare when there are none
-        values = [np.repeat(np.arange(256), row) for row in given_graph.histogram]
+        values = [np.repeat(np.arange(256), row) for row in given_graph.histogram.dense()]
         strengths = [strength_of(v, linkage) for v in values]
         if len(set(strengths)) < len(strengths):
             return

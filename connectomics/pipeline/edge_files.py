@@ -1,0 +1,146 @@
+"""Stage 4b: the edges of all blocks become those of the region graph, part by part, in files."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectomics.blockwise.grid import Block, Grid
+from connectomics.blockwise.ledger import Ledger
+from connectomics.blockwise.run import BlockFunction, run_blocks
+from connectomics.io.place import Place
+from connectomics.io.row_files import RowFiles
+from connectomics.io.tables import create_table
+from connectomics.pipeline.stage import NODE_TO_FRAGMENT, Nodes, Stage
+from connectomics.segmentation.agglomeration import PERCENTS
+from connectomics.segmentation.edge_rows import ROW, EdgeRows, rows_of_block
+from connectomics.segmentation.edges import BlockEdges
+from connectomics.segmentation.region_graph import RegionGraph
+from connectomics.segmentation.uncertainty import edge_uncertainty
+
+FOLDER = "scratch/graph"
+
+FRAGMENTS_PER_PART = 1 << 15
+"""A part holds the edges whose smaller fragment is one of so many: about a quarter of a million."""
+
+CHUNK = 1 << 17
+"""Rows of a chunk of the region graph's tables: a chunk that is not full is read again to be added to."""
+
+
+class EdgeFiles:
+    """Edges in numbered files.
+
+    Parameters
+    ----------
+    folder
+        Where; made when something is added.
+    number
+        How many parts there are.
+    with_histogram
+        Whether the edges have histograms.
+    """
+
+    def __init__(self, folder: Place, number: int, with_histogram: bool) -> None:
+        bins = {"length": "i4", "value": "u1", "times": "u4"} if with_histogram else {}
+        self.files = RowFiles(folder, {"rows": ROW} | bins)
+        self.number = number
+
+    def __iter__(self) -> Iterator[EdgeRows]:
+        return (self.read(part) for part in range(self.number))
+
+    def read(self, part: int) -> EdgeRows:
+        """The edges of one part."""
+        return EdgeRows.from_arrays(self.files.read(part))
+
+    def deal(self, edges: EdgeRows, part: NDArray[np.int64]) -> None:
+        """Add each edge to a part; none where that is negative."""
+        order = np.argsort(part, kind="stable")
+        numbers, starts = np.unique(part[order], return_index=True)
+        for number, piece in zip(numbers, np.split(order, starts[1:]), strict=len(numbers) > 0):
+            if number >= 0:
+                self.files.append(int(number), edges.taken(piece).arrays())
+
+
+def name_edges(stage: Stage, nodes: Nodes) -> None:
+    """Keep, per block, its edges between fragments of the whole volume."""
+    ledger = stage.run.ledger
+
+    def work(block: Block) -> None:
+        edges = BlockEdges.from_arrays(ledger.load_table("edges", block.number))
+        ends = nodes.look_up(NODE_TO_FRAGMENT, np.concatenate((edges.u, edges.v)))
+        named = rows_of_block(edges, *np.split(ends, 2))
+        ledger.save_table("naming", block.number, **named.arrays())
+
+    stage.run_blocks("naming", work)
+
+
+def merge_blocks(stage: Stage, fragments: int) -> EdgeFiles:
+    """Add the edges of all blocks up, and write ``region_graph/``."""
+    files = _parts(stage, "whole", fragments)
+    for table in stage.run.ledger.load_tables("naming", range(len(stage.grid))):
+        edges = EdgeRows.from_arrays(table)
+        files.deal(edges, edges.rows["u"] // FRAGMENTS_PER_PART)
+    _merge(stage, files, "merging")
+    _write_graph(stage, files)
+    return files
+
+
+def contract(stage: Stage, files: EdgeFiles, roots: NDArray[np.int64], name: str) -> EdgeFiles:
+    """The edges between the segments that fragments have become part of (see `stitching.union`)."""
+    smaller = _parts(stage, name, len(roots) - 1)
+    for part in files:
+        edges = part.renamed(roots[part.rows["u"]], roots[part.rows["v"]])
+        smaller.deal(edges, edges.rows["u"] // FRAGMENTS_PER_PART)
+    _merge(stage, smaller, f"merging-{name}")
+    return smaller
+
+
+def parts_ledger(stage: Stage) -> Ledger:
+    """Where the work on parts of the graph is recorded; it goes with the scratch."""
+    return Ledger(stage.run.path / FOLDER / "ledger")
+
+
+def run_parts(stage: Stage, step: str, number: int, work: BlockFunction) -> None:
+    """Run `work` on blocks 0..number - 1 that stand for parts of the graph."""
+    grid = Grid((number, 1, 1), (1, 1, 1))
+    run_blocks(step, grid, work, parts_ledger(stage), pool=stage.pool, progress=stage.progress)
+
+
+def new_files(stage: Stage, name: str, number: int) -> EdgeFiles:
+    """Empty files in the scratch folder of the graph."""
+    return EdgeFiles(stage.run.path / FOLDER / name, number, stage.settings.linkage in PERCENTS)
+
+
+def _parts(stage: Stage, name: str, fragments: int) -> EdgeFiles:
+    return new_files(stage, name, fragments // FRAGMENTS_PER_PART + 1)
+
+
+def _merge(stage: Stage, files: EdgeFiles, step: str) -> None:
+    files.files.flush()
+
+    def work(block: Block) -> None:
+        merged = files.read(block.number).added_up().touching()
+        files.files.replace(block.number, merged.arrays())
+
+    run_parts(stage, step, files.number, work)
+
+
+def _write_graph(stage: Stage, files: EdgeFiles) -> None:
+    """Write the tables of the region graph, and number the edges through."""
+    total = sum(len(part) for part in files)
+    folder = stage.run.path / "region_graph"
+    tables = {"edges": create_table(folder, "edges", (total, 2), np.uint64, CHUNK)}
+    for name in ("mean", "size", "p_wrong"):
+        tables[name] = create_table(folder, name, (total,), np.float32, CHUNK)
+    start = 0
+    for number, part in enumerate(files):
+        if not len(part):
+            continue
+        here = slice(start, start + len(part))
+        graph = RegionGraph.from_rows(part)
+        for name in ("edges", "mean", "size"):
+            tables[name][here] = getattr(graph, name)
+        tables["p_wrong"][here] = edge_uncertainty(graph.mean, stage.settings.threshold)
+        part.rows["first"] = np.arange(here.start, here.stop)
+        files.files.replace(number, part.arrays())
+        start = here.stop

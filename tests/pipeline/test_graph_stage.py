@@ -1,0 +1,150 @@
+"""The global step in many small parts against the whole at once, and what travels to the workers."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from connectomics.blockwise.grid import Grid
+from connectomics.blockwise.output import open_run
+from connectomics.blockwise.pool import Threads
+from connectomics.blockwise.progress import Silent
+from connectomics.io.ome_zarr import create_array, open_array
+from connectomics.io.row_files import RowFiles
+from connectomics.io.tables import read_table, write_table
+from connectomics.pipeline import edge_files, graph_stage, numbering
+from connectomics.pipeline.segment import segment_affinities
+from connectomics.pipeline.stage import NODE_TO_FRAGMENT, Nodes, Stage
+from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.segmentation.whole import segment_array
+
+NEAREST = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+SHAPE = (64, 64, 96)
+LAYOUT = {"voxel_size": (1.0, 1.0, 1.0), "offset": (0.0, 0.0, 0.0)}
+
+
+@pytest.fixture(scope="module")
+def affinities():
+    """Rough affinities: hundreds of fragments, some of them merged."""
+    from scipy.ndimage import gaussian_filter
+
+    rough = gaussian_filter(np.random.default_rng(0).standard_normal((3, *SHAPE)), (0, 2.5, 2.5, 2.5))
+    return np.clip(140 + 90 * rough / rough.std(), 0, 255).astype(np.uint8)
+
+
+@contextmanager
+def a_run(folder, affinities):
+    with open_run(folder / "out.zarr", "segment", {}, []) as run:
+        volume = create_array(
+            run.path, "affinities", shape=affinities.shape, dtype=np.uint8, chunks=(32, 32, 32), **LAYOUT
+        )
+        volume.write_box(tuple(slice(0, n) for n in affinities.shape[1:]), affinities)
+        yield run
+
+
+def segmented(folder, affinities, settings, block, pool=None):
+    """The report, and everything written."""
+    grid = Grid(affinities.shape[1:], (block,) * 3)
+    with a_run(folder, affinities) as run:
+        volume = open_array(run.path, "affinities")
+        report = segment_affinities(run, volume, NEAREST, settings, grid, pool or Threads(2), Silent())
+        tables = {f"region_graph/{name}": None for name in ("edges", "mean", "size", "p_wrong")} | {
+            "lut": None
+        }
+        written = {name: read_table(run.path, name) for name in tables}
+        written |= {
+            name: open_array(run.path, name).read() for name in ("labels/segmentation", "labels/fragments")
+        }
+    return report, written
+
+
+@pytest.mark.parametrize(("linkage", "threshold"), [("mean", 0.5), ("median", 0.5), ("percentile90", 0.9)])
+def test_small_parts_give_what_the_whole_gives(affinities, tmp_path, monkeypatch, linkage, threshold):
+    settings = SegmentationSettings(linkage=linkage, max_distance=8, threshold=threshold, min_object=3)
+    fragments, graph, lut, segmentation = segment_array(affinities, NEAREST, settings)
+    for module, name, value in (
+        (edge_files, "FRAGMENTS_PER_PART", 40),
+        (graph_stage, "BATCH_EDGES", 40),
+        (graph_stage, "LARGEST_EDGES", 20),
+        (graph_stage, "PIECE", 100),
+        (numbering, "SHARD", 32),
+    ):
+        monkeypatch.setattr(module, name, value)
+    report, written = segmented(tmp_path, affinities, settings, 32)
+    assert report["levels"] > 1, "test invalid: no component is large"
+    assert report["fragments"] > 100 and report["fragments"] > report["segments"] > 3
+    np.testing.assert_array_equal(written["labels/fragments"], fragments)
+    np.testing.assert_array_equal(written["labels/segmentation"], segmentation)
+    np.testing.assert_array_equal(written["lut"], lut)
+    for name in ("edges", "mean", "size"):
+        np.testing.assert_array_equal(written[f"region_graph/{name}"], getattr(graph, name))
+    assert report["edges"] == len(graph.edges)
+
+
+class Weighing:
+    """Threads that note how many bytes would have travelled to a worker."""
+
+    patience = None
+    size = 2
+
+    def __init__(self):
+        self.bytes = {}
+
+    def serve(self, step, work):
+        import cloudpickle
+
+        self.bytes[step.split("-")[0]] = len(cloudpickle.dumps(work))
+        return Threads(2).serve(step, work)
+
+
+def test_what_travels_does_not_grow_with_the_blocks(affinities, tmp_path):
+    # components of noise: fragments by the hundred; 8 blocks, then 8 times as many of the same
+    settings = SegmentationSettings(fragments="components", boundary_threshold=0.6, threshold=0.3)
+    blocks, weights, found = [], [], []
+    for times in (1, 3):
+        pool = Weighing()
+        many = np.tile(affinities[:, :64, :64, :64], (1, 1, times, times))
+        folder = tmp_path / str(times)
+        folder.mkdir()
+        report, _ = segmented(folder, many, settings, 32, pool)
+        blocks.append(8 * times**2)
+        weights.append(pool.bytes)
+        found.append(report["fragments"])
+    assert found[1] > found[0] + 1000, "test invalid: hardly more fragments"
+    assert {"fragments", "edges", "naming", "merging", "agglomeration", "labels"} <= set(weights[0])
+    for step, before in weights[0].items():
+        bases = 8 * (blocks[1] - blocks[0])
+        assert weights[1][step] - before <= bases + 200, step
+
+
+def test_nodes_are_looked_up_in_the_shards_of_their_blocks(tmp_path, monkeypatch):
+    grid, counts = Grid((2, 2, 8), (2, 2, 2)), [3, 0, 4, 2]
+    with open_run(tmp_path / "out.zarr", "segment", {}, []) as run:
+        create_array(
+            run.path, "scratch/fragments", shape=grid.shape, dtype=np.uint32, chunks=(2, 2, 2), **LAYOUT
+        )
+        for number, count in enumerate(counts):
+            run.ledger.save_table("fragments", number, sizes=np.ones(count, np.int64))
+        settings = SegmentationSettings()
+        nodes = Nodes(Stage(run, grid, None, (), settings, Threads(1), Silent()))
+        table = np.arange(100, 109, dtype=np.uint64)
+        write_table(run.path, NODE_TO_FRAGMENT, table, longest=2)
+        asked = np.array([8, 0, 4, 4, 2, 7])
+        np.testing.assert_array_equal(nodes.look_up(NODE_TO_FRAGMENT, asked), table[asked])
+        assert nodes.look_up(NODE_TO_FRAGMENT, asked[:0]).tolist() == []
+        assert nodes.blocks_of(asked).tolist() == [3, 0, 2, 2, 0, 3]
+        assert [nodes.of_block(number) for number in range(4)] == [(0, 3), (3, 3), (3, 7), (7, 9)]
+
+
+def test_rows_come_back_from_their_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("connectomics.io.row_files.BUFFER_BYTES", 30)
+    files = RowFiles(tmp_path / "rows", {"a": "i8", "b": "u1"})
+    for first in range(0, 12, 4):
+        files.append(first % 3, {"a": np.arange(first, first + 4), "b": np.full(4, first)})
+    files.append(0, {"a": np.array([7]), "b": np.array([8])})
+    files.flush()
+    assert files.read(0)["a"].tolist() == [0, 1, 2, 3, 7] and files.read(0)["b"].tolist() == [0, 0, 0, 0, 8]
+    assert files.read(1)["a"].tolist() == [4, 5, 6, 7] and files.read(2)["b"].tolist() == [8] * 4
+    assert files.read(5)["a"].tolist() == []
+    files.replace(1, {"a": np.array([9]), "b": np.array([1])})
+    assert files.read(1)["a"].tolist() == [9]
