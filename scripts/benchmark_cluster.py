@@ -34,6 +34,9 @@ from connectomics.segmentation.fragments import block_fragments
 from connectomics.segmentation.settings import SegmentationSettings
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"] = (
+    "False"  # as in the clusters that we start ourselves
+)
 PARTS = ("overhead", "memory", "speedup")
 EDGE = 64
 

@@ -26,6 +26,13 @@ QUEUES = {
 
 ANSWER_SECONDS = 20
 
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.log-length": 600,
+}
+"""Dask's settings for clusters that we start: its profile of itself grows for minutes, its monitor for
+an hour, and nobody looks at either."""
+
 log = logging.getLogger(__name__)
 
 
@@ -82,21 +89,28 @@ def _backend(cluster: str) -> Iterator[tuple[Any, int]]:
 
 @contextmanager
 def _local(cluster: str) -> Iterator[tuple[Any, int]]:
+    import dask
     from distributed import LocalCluster
 
     number = cluster.removeprefix("local:")
     if not number.isdigit() or int(number) < 1:
         raise InputError(f"--cluster {cluster}: expected a number of workers, such as local:2.")
     workers = int(number)
-    with LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address="127.0.0.1:0",
-        memory_limit=0,  # --memory sizes tiles and blocks; a limit of Dask's own would pause workers
-        silence_logs=logging.CRITICAL,
-        env={"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // workers))},
-    ) as started:
+    names = {name: "DASK_" + name.upper().replace(".", "__").replace("-", "_") for name in QUIET}
+    quiet = {names[name]: str(value) for name, value in QUIET.items()}
+    threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
+    with (
+        dask.config.set(QUIET),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,  # --memory sizes tiles and blocks; a limit of Dask's own would pause workers
+            silence_logs=logging.CRITICAL,
+            env={"OMP_NUM_THREADS": threads} | quiet,
+        ) as started,
+    ):
         yield started, workers
 
 

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ TELL_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 BlockFunction = Callable[[Block], None]
 StreamFunction = Callable[
     [Sequence[Block], Callable[[Block, float], None], Callable[[Block, Exception], None]], None
@@ -80,6 +82,24 @@ def run_blocks(
                 raise result
             else:
                 done(block, result)
+
+
+def map_blocks(
+    step: str, grid: Grid, function: Callable[[Block], T], pool: Pool, progress: Progress | None = None
+) -> Iterator[T]:
+    """What `function` returns for each block, in order of completion; nothing is recorded.
+
+    For work whose result is small and whose failure makes the whole meaningless: the first error ends it.
+    """
+    watcher = progress or Silent()
+    watcher.start(step, len(grid), 0)
+    with pool.serve(step, function) as submit:
+        for _, result in Window(submit, grid, pool).finished():
+            if isinstance(result, BaseException):
+                raise result
+            watcher.advance(step)
+            yield result
+    watcher.finish(step)
 
 
 class Timed:

@@ -1,6 +1,6 @@
 """`connectomics evaluate`: compare a segmentation with truth."""
 
-from connectomics.cli.options import REGION, REPORT, Region, Report, deliver
+from connectomics.cli.options import POOL, REGION, REPORT, PoolOptions, Region, Report, deliver
 from connectomics.cli.session import session
 
 
@@ -11,6 +11,7 @@ def evaluate(
     mask: str | None = None,
     worst: int = 0,
     region: Region = REGION,
+    run: PoolOptions = POOL,
     report: Report = REPORT,
 ) -> None:
     """Compare a segmentation with truth: a label volume (VOI, Rand) or skeletons (ERL, NERL).
@@ -31,5 +32,5 @@ def evaluate(
     from connectomics.pipeline.evaluate import evaluate_segmentation
 
     with session(report) as display:
-        result = evaluate_segmentation(segmentation, truth, mask, region, worst, display)
+        result = evaluate_segmentation(segmentation, truth, mask, region, worst, run, display)
     deliver(result, report, "evaluate")

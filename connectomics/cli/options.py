@@ -11,7 +11,7 @@ from rich.table import Table
 
 from connectomics.errors import OutputExistsError
 from connectomics.io.place import local_path
-from connectomics.pipeline.settings import RegionSettings, RunSettings
+from connectomics.pipeline.settings import PoolSettings, RegionSettings, RunSettings
 from connectomics.settings import Settings
 
 
@@ -28,10 +28,12 @@ class ReportSettings(Settings):
 
 Region = Annotated[RegionSettings, Parameter(name="*", group="Input")]
 RunOptions = Annotated[RunSettings, Parameter(name="*", group="Run")]
+PoolOptions = Annotated[PoolSettings, Parameter(name="*", group="Run")]
 Report = Annotated[ReportSettings, Parameter(name="*", group="Report")]
 
 REGION = RegionSettings()
 RUN = RunSettings()
+POOL = PoolSettings()
 REPORT = ReportSettings()
 
 

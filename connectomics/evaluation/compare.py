@@ -1,12 +1,16 @@
 """Compare a segmentation with truth, block by block: label volume or skeletons."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from connectomics.blockwise.grid import Box, Grid
-from connectomics.blockwise.progress import Progress, Silent
+from connectomics.blockwise.grid import Block, Box, Grid
+from connectomics.blockwise.pool import Pool, Threads
+from connectomics.blockwise.progress import Progress
+from connectomics.blockwise.run import map_blocks
 from connectomics.errors import GeometryError, InputError
+from connectomics.evaluation.contingency import Contingency, count_contingency, merge_contingencies
 from connectomics.evaluation.sampling import labels_at_nodes
 from connectomics.evaluation.scores import json_ready
 from connectomics.evaluation.skeleton_errors import skeleton_errors
@@ -29,6 +33,7 @@ def evaluate(
     worst: int = 0,
     progress: Progress | None = None,
     block: IntTriple = BLOCK,
+    pool: Pool | None = None,
 ) -> dict[str, Any]:
     """Score a segmentation where it, the truth and the mask overlap.
 
@@ -49,6 +54,8 @@ def evaluate(
         Told of the blocks compared.
     block
         Voxels (zyx) read at once.
+    pool
+        Where label volumes are compared; one thread of this process by default.
 
     Returns
     -------
@@ -69,9 +76,12 @@ def evaluate(
     others = volumes[1:] + ([mask] if mask is not None else [])
     region = common_region(segmentation, others, roi)
     if isinstance(truth, Volume):
-        return _with_volume(
-            segmentation.crop(region), [v.crop(region) for v in others], worst, progress, block
-        )
+        counted = _Counted(segmentation.crop(region), [v.crop(region) for v in others])
+        table, grid = VoiTable(), Grid(counted.segmentation.shape, block)
+        for contingency in map_blocks("evaluate", grid, counted, pool or Threads(1), progress):
+            table.add_contingency(contingency)
+        losses = [loss.as_dict() for loss in table.worst(worst)]
+        return dict(json_ready(table.scores() | ({"worst": losses} if worst else {})))
     return _with_skeletons(segmentation.crop(region), truth.crop(region), mask, worst)
 
 
@@ -112,21 +122,19 @@ def _snapped(region: Roi, reference: Volume) -> Roi:
     return Roi.from_corners((start + size * low).tolist(), (start + size * high).tolist())
 
 
-def _with_volume(
-    segmentation: Volume, others: list[Volume], worst: int, progress: Progress | None, block: IntTriple
-) -> dict[str, Any]:
-    table, told, grid = VoiTable(), progress or Silent(), Grid(segmentation.shape, block)
-    told.start("evaluate", len(grid), 0)
-    for part in grid:
-        truth, *mask = (volume.read_box(part.box) for volume in others)
-        if mask:
-            table.add(segmentation.read_box(part.box), truth, _any_channel(mask[0]))
-        elif truth.any():
-            table.add(segmentation.read_box(part.box), truth)
-        told.advance("evaluate")
-    told.finish("evaluate")
-    losses = [loss.as_dict() for loss in table.worst(worst)]
-    return dict(json_ready(table.scores() | ({"worst": losses} if worst else {})))
+@dataclass(frozen=True)
+class _Counted:
+    """Counts the voxels of a block; `others` are the truth and, where there is one, the mask."""
+
+    segmentation: Volume
+    others: list[Volume]
+
+    def __call__(self, block: Block) -> Contingency:
+        truth, *mask = (volume.read_box(block.box) for volume in self.others)
+        if not truth.any():
+            return merge_contingencies([])
+        found = self.segmentation.read_box(block.box)
+        return count_contingency(found, truth, _any_channel(mask[0]) if mask else None)
 
 
 def _with_skeletons(

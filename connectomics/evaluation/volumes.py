@@ -59,11 +59,18 @@ class VoiTable:
 
     def add(self, segmentation: NDArray[Any], truth: NDArray[Any], mask: NDArray[Any] | None = None) -> None:
         """Count the voxels of a block; see `contingency.count_contingency` for what is left out."""
-        self._append(count_contingency(segmentation, truth, mask))
+        self.add_contingency(count_contingency(segmentation, truth, mask))
+
+    def add_contingency(self, table: Contingency) -> None:
+        """Add what was counted elsewhere."""
+        self._tables.append(table)
+        self._pending += table.count.size
+        if self._pending > _PENDING_PAIRS + self._tables[0].count.size:
+            self._sum_up()
 
     def merge(self, other: "VoiTable") -> None:
         """Add what another table counted; that one is unchanged."""
-        self._append(other.contingency)
+        self.add_contingency(other.contingency)
 
     @property
     def contingency(self) -> Contingency:
@@ -108,12 +115,6 @@ class VoiTable:
         self._tables = [merge_contingencies(self._tables)]
         self._pending = 0
         return self._tables[0]
-
-    def _append(self, table: Contingency) -> None:
-        self._tables.append(table)
-        self._pending += table.count.size
-        if self._pending > _PENDING_PAIRS + self._tables[0].count.size:
-            self._sum_up()
 
 
 def _largest(kind: str, table: Contingency, pair_bits: NDArray[np.float64], n: int) -> list[VoiLoss]:

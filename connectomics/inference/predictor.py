@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,13 @@ class Predictor:
         """Bytes that predicting a volume of `shape` takes, for blocks no larger than a core."""
         return self.cost.peak(self.lattice(shape).largest)
 
-    def predict_box(self, read: Read, shape: Sequence[int], box: Box) -> NDArray[np.uint8]:
+    def predict_box(
+        self,
+        read: Read,
+        shape: Sequence[int],
+        box: Box,
+        turn: AbstractContextManager[Any] | None = None,
+    ) -> NDArray[np.uint8]:
         """Predict one box of a volume.
 
         Parameters
@@ -80,6 +87,8 @@ class Predictor:
             The volume's voxels, zyx.
         box
             Voxel slices inside the volume.
+        turn
+            Entered for each call of the network: a lock, where several threads share one.
 
         Returns
         -------
@@ -96,7 +105,10 @@ class Predictor:
         tiles = list(self.lattice(shape).tiles(box))
         block = np.empty((self.channels, *(s.stop - s.start for s in box)), np.uint8)
         for tile in tiles:
-            paste(block, box, tile, self.engine(self._load(read, tile)))
+            source = self._load(read, tile)
+            with turn or nullcontext():
+                values = self.engine(source)
+            paste(block, box, tile, values)
         return block
 
     def stream(

@@ -15,7 +15,7 @@ from connectomics.pipeline.evaluate import evaluate_segmentation
 from connectomics.pipeline.phantom import write_phantom
 from connectomics.pipeline.report_picture import draw_report
 from connectomics.pipeline.segment import segment_volume
-from connectomics.pipeline.settings import RegionSettings, RunSettings
+from connectomics.pipeline.settings import PoolSettings, RegionSettings, RunSettings
 
 MODEL = "phantom-xnh"
 SHAPE = (256, 256, 256)
@@ -53,9 +53,9 @@ def run_demo(output: Path, seed: int, run_settings: RunSettings, progress: Progr
         segmentation = str(result / "labels/segmentation")
         truth = str(phantom / "labels/truth")
         everywhere = RegionSettings()
-        voxels = evaluate_segmentation(segmentation, truth, None, everywhere, 0, progress)
+        voxels = evaluate_segmentation(segmentation, truth, None, everywhere, 0, PoolSettings(), progress)
         traced = str(phantom.with_suffix(".skeletons"))
-        axons = evaluate_segmentation(segmentation, traced, None, everywhere, 0, progress)
+        axons = evaluate_segmentation(segmentation, traced, None, everywhere, 0, PoolSettings(), progress)
         scores = f"NERL {axons['nerl']:.3f}, VOI {voxels['voi_sum']:.3f}"
         title = f"A phantom that the model never saw (seed {seed}): {scores}"
         draw_report(phantom, result, output / "report.png", title)

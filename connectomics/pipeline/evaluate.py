@@ -8,7 +8,8 @@ from connectomics.evaluation.compare import evaluate
 from connectomics.io.opening import open_volume
 from connectomics.io.skeletons import Skeletons, read_skeletons
 from connectomics.io.volume import Volume
-from connectomics.pipeline.settings import RegionSettings
+from connectomics.pipeline.resources import open_pool
+from connectomics.pipeline.settings import PoolSettings, RegionSettings
 from connectomics.roi import Roi, triple
 
 
@@ -18,6 +19,7 @@ def evaluate_segmentation(
     mask: str | None,
     region: RegionSettings,
     worst: int,
+    run: PoolSettings,
     progress: Progress,
 ) -> dict[str, Any]:
     """Scores of a segmentation; see `connectomics.evaluation.compare.evaluate`.
@@ -30,6 +32,8 @@ def evaluate_segmentation(
         Which part to compare; default: all that the inputs share.
     worst
         How many of the objects that lose most to list.
+    run
+        Who reads the blocks.
     progress
         Told of the blocks compared.
     """
@@ -38,7 +42,9 @@ def evaluate_segmentation(
     found = open_volume(segmentation, region.voxel_size)
     true = _open_truth(truth, region)
     chosen = open_volume(mask, region.voxel_size) if mask is not None else None
-    return evaluate(found, true, mask=chosen, roi=_roi(region, found), worst=worst, progress=progress)
+    roi = _roi(region, found)
+    with open_pool(run) as pool:
+        return evaluate(found, true, mask=chosen, roi=roi, worst=worst, progress=progress, pool=pool)
 
 
 def _open_truth(location: str, region: RegionSettings) -> Volume | Skeletons:

@@ -1,5 +1,6 @@
 """Stage 1: the network over a region, tile by tile; each tile's core is one block of the ledger."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,8 +48,8 @@ def run_network(
     """Write the first channels of the network over the region to an array.
 
     Values are uint8, round(255 p); the affinity offsets go into the array's attributes. In one process,
-    reading, network and writing are overlapped; on a cluster each worker loads the network once and takes
-    one block at a time.
+    reading, network and writing are overlapped; on a cluster each worker loads the network once and has two
+    blocks at a time.
     """
     region, volume = given.region, given.region.volume
     predictor = _predictor(given, inference)
@@ -70,7 +71,7 @@ def run_network(
     if isinstance(pool, Cluster):
         del predictor  # the workers load their own
         work = PredictBlock(run.path, given, inference, target)
-        chosen = pool.needing(GPU=1) if target.on_gpus else pool
+        chosen = pool.needing(GPU=0.5) if target.on_gpus else pool
         run_blocks(target.name, grid, work, run.ledger, pool=chosen, progress=progress)
     else:
         stream = _streaming(predictor, run, given, target)
@@ -105,7 +106,10 @@ def _streaming(predictor: Predictor, run: Run, given: NetworkInput, target: Targ
 
 @dataclass(frozen=True)
 class PredictBlock:
-    """Predicts and writes one block on a worker, whose process keeps the network for the next."""
+    """Predicts and writes one block on a worker, whose process keeps the network for the next.
+
+    Two blocks are on a worker at a time: while the network is at one, the other is read or written.
+    """
 
     path: Place
     given: NetworkInput
@@ -114,18 +118,32 @@ class PredictBlock:
 
     def __call__(self, block: Block) -> None:
         """Read, predict and write the block."""
-        region, volume = self.given.region, self.given.region.volume
+        from distributed import secede
+
+        with _AHEAD:
+            secede()  # lets the worker begin the next block
+            predictor = self._loaded()
+            region, volume = self.given.region, self.given.region.volume
+            box = region.in_volume(block.box)
+            values = predictor.predict_box(volume.read_box, volume.shape, box, _TURN)
+            open_array(self.path, self.target.name).write_box(block.box, values[: self.target.channels])
+
+    def _loaded(self) -> Predictor:
+        volume = self.given.region.volume
         key = (self.given.model.sha256, self.inference.model_dump_json(), volume.name, volume.shape)
-        if _kept.get("key") != key:
-            _kept.clear()
-            _kept.update(key=key, predictor=_predictor(self.given, self.inference))
-        predictor: Predictor = _kept["predictor"]
-        values = predictor.predict_box(volume.read_box, volume.shape, region.in_volume(block.box))
-        open_array(self.path, self.target.name).write_box(block.box, values[: self.target.channels])
+        with _TURN:
+            if _kept.get("key") != key:
+                _kept.clear()
+                _kept.update(key=key, predictor=_predictor(self.given, self.inference))
+            predictor: Predictor = _kept["predictor"]
+            return predictor
 
 
 _kept: dict[str, Any] = {}
 """The network that this process loaded last, and what for."""
+
+_TURN, _AHEAD = threading.Lock(), threading.Semaphore(2)
+"""Who is at the network of this process, and who has a block at all."""
 
 
 def _predictor(given: NetworkInput, inference: InferenceSettings) -> Predictor:

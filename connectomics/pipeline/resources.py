@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from connectomics.blockwise.grid import chunk_for_block
 from connectomics.blockwise.pool import Pool, Threads
 from connectomics.inference.settings import InferenceSettings
-from connectomics.pipeline.settings import RunSettings
+from connectomics.pipeline.settings import PoolSettings, RunSettings
 from connectomics.roi import IntTriple, int_triple
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ BLOCK_EDGES = (128, 96, 64)
 
 
 @contextmanager
-def open_pool(settings: RunSettings) -> Iterator[Pool]:
+def open_pool(settings: PoolSettings) -> Iterator[Pool]:
     """Where block functions run: the cluster of ``--cluster``, else threads of this process."""
     if settings.cluster is None:
         yield Threads(thread_count(settings))
@@ -44,7 +44,7 @@ def release_memory() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def thread_count(settings: RunSettings) -> int:
+def thread_count(settings: PoolSettings) -> int:
     """Threads for block-wise work: ``--workers``, else one per core this process may use."""
     return settings.workers or len(os.sched_getaffinity(0))
 

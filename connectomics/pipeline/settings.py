@@ -27,21 +27,26 @@ class RegionSettings(Settings):
     """Size of the region to work on, nm (z y x). Default: up to the end of the volume."""
 
 
-class RunSettings(Settings):
-    """How a run shares out its work; none of these changes the result."""
+class PoolSettings(Settings):
+    """Who works; none of these changes the result."""
 
     workers: Positive | None = None
     """Threads for the work after the network. Default: one per core."""
+    cluster: str | None = None
+    """Run on Dask workers: local:N, tcp://HOST:PORT, or a TOML file that names a queue."""
+    patience: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds after which a block that a cluster's worker keeps silent about is given to another."""
+
+
+class RunSettings(PoolSettings):
+    """How a run shares out its work; none of these changes the result."""
+
     block: tuple[Positive, Positive, Positive] | None = None
     """Write block, voxels (z y x), whole chunks. Default: sized to --memory."""
     overwrite: bool = False
     """Replace what an earlier run of this command wrote to the output."""
-    cluster: str | None = None
-    """Run on Dask workers: local:N, tcp://HOST:PORT, or a TOML file that names a queue."""
     gpu_per_worker: bool = False
-    """Give the network to those workers alone that have the Dask resource GPU, one block at a time each."""
-    patience: Annotated[float, Field(gt=0)] = 600.0
-    """Seconds after which a block that a cluster's worker keeps silent about is given to another."""
+    """Give the network to those workers alone that have the Dask resource GPU."""
     retry_failed: bool = False
     """Only go on with a run that has failed blocks: do them again, and then the steps that waited for them;
     blocks of their step that were never begun are left. Exit 2 where none failed. A plain rerun does all."""

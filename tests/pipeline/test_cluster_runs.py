@@ -1,5 +1,6 @@
 """Commands on real worker processes: the same arrays as in one process."""
 
+import json
 import time
 
 import numpy as np
@@ -71,3 +72,14 @@ def test_phantom_and_convert_on_a_cluster(address, tmp_path):
     for a, b in zip(*made.values(), strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(*made["there"])
+
+
+def test_evaluate_on_a_cluster_gives_the_scores_of_one_process(address, clean, tmp_path):  # noqa: F811
+    labels, truth = f"{clean}/labels/segmentation", f"{clean}/labels/fragments"
+    reports = {}
+    for name, more in (("here", []), ("there", ["--cluster", address])):
+        report = tmp_path / f"{name}.json"
+        assert run(["evaluate", labels, truth, "--worst", "3", *more, "--json", str(report), "--quiet"]) == 0
+        reports[name] = json.loads(report.read_text())
+    assert reports["here"] == reports["there"]
+    assert reports["here"]["voi_merge"] > 0
