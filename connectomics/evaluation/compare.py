@@ -32,7 +32,6 @@ def evaluate(
     roi: Roi | None = None,
     worst: int = 0,
     progress: Progress | None = None,
-    block: IntTriple = BLOCK,
     pool: Pool | None = None,
 ) -> dict[str, Any]:
     """Score a segmentation where it, the truth and the mask overlap.
@@ -52,8 +51,6 @@ def evaluate(
         Also list, under ``worst``, this many of the objects or places that lose most.
     progress
         Told of the blocks compared.
-    block
-        Voxels (zyx) read at once.
     pool
         Where label volumes are compared; one thread of this process by default.
 
@@ -77,7 +74,7 @@ def evaluate(
     region = common_region(segmentation, others, roi)
     if isinstance(truth, Volume):
         counted = _Counted(segmentation.crop(region), [v.crop(region) for v in others])
-        table, grid = VoiTable(), Grid(counted.segmentation.shape, block)
+        table, grid = VoiTable(), Grid(counted.segmentation.shape, BLOCK)
         for contingency in map_blocks("evaluate", grid, counted, pool or Threads(1), progress):
             table.add_contingency(contingency)
         losses = [loss.as_dict() for loss in table.worst(worst)]

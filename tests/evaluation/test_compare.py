@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from connectomics.errors import GeometryError, InputError
+from connectomics.evaluation import compare
 from connectomics.evaluation.compare import evaluate
 from connectomics.evaluation.volumes import VoiTable
 from connectomics.io.skeletons import Skeletons
@@ -30,9 +31,10 @@ def expected(segmentation, truth, mask=None):
 
 
 @pytest.mark.parametrize("block", [(5, 5, 5), (12, 3, 16), (64, 64, 64)])
-def test_every_block_size_gives_exactly_the_whole(block):
+def test_every_block_size_gives_exactly_the_whole(block, monkeypatch):
+    monkeypatch.setattr(compare, "BLOCK", block)
     segmentation, truth, mask = labels(0), labels(1).astype(np.uint8), labels(2, high=2)
-    got = evaluate(placed(segmentation), placed(truth), mask=placed(mask), block=block)
+    got = evaluate(placed(segmentation), placed(truth), mask=placed(mask))
     assert got == expected(segmentation, truth, mask)
     assert got != expected(segmentation, truth), "test invalid"
 
@@ -97,9 +99,10 @@ class Told:
         self.calls.append(("finish", 0))
 
 
-def test_progress_counts_the_blocks():
+def test_progress_counts_the_blocks(monkeypatch):
+    monkeypatch.setattr(compare, "BLOCK", (6, 14, 16))
     told = Told()
-    evaluate(placed(labels(12)), placed(labels(13)), progress=told, block=(6, 14, 16))
+    evaluate(placed(labels(12)), placed(labels(13)), progress=told)
     assert told.calls == [("start", 2), ("advance", 1), ("advance", 1), ("finish", 0)]
 
 

@@ -81,20 +81,18 @@ def test_small_parts_give_what_the_whole_gives(affinities, tmp_path, monkeypatch
     assert report["edges"] == len(graph.edges)
 
 
-class Weighing:
+class Weighing(Threads):
     """Threads that note how many bytes would have travelled to a worker."""
 
-    patience = None
-    size = 2
-
     def __init__(self):
+        super().__init__(2)
         self.bytes = {}
 
     def serve(self, step, work):
         import cloudpickle
 
         self.bytes[step.split("-")[0]] = len(cloudpickle.dumps(work))
-        return Threads(2).serve(step, work)
+        return super().serve(step, work)
 
 
 def test_what_travels_does_not_grow_with_the_blocks(affinities, tmp_path):

@@ -1,0 +1,56 @@
+"""Volumes to train on: labels are put where their offset says, and nowhere else."""
+
+import h5py
+import numpy as np
+import pytest
+
+from connectomics.errors import GeometryError
+from connectomics.training.loading import load_volumes
+from connectomics.training.settings import DataSettings, TruthSettings, VolumeData
+
+
+@pytest.fixture
+def data(tmp_path):
+    """An image of 20 x 24 x 28 voxels of 10 nm at (100, 200, 300), and a way to put labels on it."""
+    random = np.random.default_rng(0)
+    image = random.integers(0, 255, (20, 24, 28)).astype(np.uint8)
+
+    def load(shape, offset, **fields):
+        painted = random.integers(1, 5, shape).astype(np.uint16)
+        with h5py.File(tmp_path / "data.h5", "w") as file:
+            for name, array, place in (("raw", image, (100, 200, 300)), ("labels", painted, offset)):
+                file[name] = array
+                file[name].attrs.update({"resolution": (10, 10, 10), "offset": place})
+        volume = VolumeData(raw="data.h5/raw", labels="data.h5/labels", **fields)
+        settings = DataSettings(root=str(tmp_path), voxel_size=(10, 10, 10), modality="em")
+        return image, painted, load_volumes(settings, [volume], TruthSettings())[0]
+
+    return load
+
+
+def test_labels_of_a_part_lie_where_their_offset_says(data):
+    image, painted, source = data((6, 7, 8), (120, 230, 340))
+    np.testing.assert_array_equal(source.raw, image)
+    expected = np.full(image.shape, -1)
+    expected[2:8, 3:10, 4:12] = painted
+    np.testing.assert_array_equal(source.labels, expected)
+
+
+def test_a_region_cuts_image_and_labels_alike(data):
+    region = ((5, 20), (0, 24), (6, 28))
+    image, painted, source = data((6, 7, 8), (120, 230, 340), region=region)
+    np.testing.assert_array_equal(source.raw, image[5:, :, 6:])
+    expected = np.full((15, 24, 22), -1)
+    expected[:3, 3:10, :6] = painted[3:, :, 2:]
+    np.testing.assert_array_equal(source.labels, expected)
+
+
+@pytest.mark.parametrize("offset", [(90, 200, 300), (280, 200, 300)])
+def test_labels_outside_the_image_are_refused(data, offset):
+    with pytest.raises(GeometryError, match="does not lie inside"):
+        data((6, 7, 8), offset)
+
+
+def test_labels_between_the_voxels_are_refused(data):
+    with pytest.raises(GeometryError, match="one voxel grid"):
+        data((6, 7, 8), (124, 230, 340))
