@@ -5,13 +5,14 @@
     scripts/benchmark_scale.py --cost [--network 50] [--post 2] [--gpus 8] [--cores 64]
 
 The first line writes a phantom (seed 2002), segments it with `--cluster local:N` into connected components of
-thresholded affinities, and prints seconds and the peak PSS of the command and of each worker, sampled
-every 100 ms. Both steps go on where an earlier call stopped. The second prints hours and bytes for 1 mm^3
-at 33 nm (2.8e13 voxels), from the rates given: Mvoxel/s of one GPU and of one core.
+thresholded affinities, and prints seconds (of the wall, and of all cores) and the peak PSS of the command
+and of each worker, sampled every 100 ms. Both steps go on where an earlier call stopped. The second prints
+hours and bytes for 1 mm^3 at 33 nm (2.8e13 voxels), from the rates given: Mvoxel/s of one GPU and of one core.
 """
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import threading
@@ -50,7 +51,7 @@ def measure(options: argparse.Namespace) -> dict:
 
 def watched(arguments: list[str]) -> dict:
     """Seconds and peak memory of a command: in all, and of each process it started."""
-    began = time.perf_counter()
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen([sys.executable, "-m", "connectomics.cli.main", *arguments])
     peaks: dict[int, int] = {}
     whole = [0]
@@ -74,8 +75,10 @@ def watched(arguments: list[str]) -> dict:
     thread.join()
     if code:
         sys.exit(f"{arguments[0]} failed with exit code {code}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "seconds": round(time.perf_counter() - began, 1),
+        "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
         "peak_bytes": whole[0],
         "peak_bytes_of_children": sorted(peaks.values(), reverse=True),
     }
