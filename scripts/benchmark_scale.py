@@ -7,7 +7,7 @@
 The first line writes a phantom (seed 2002), segments it with `--cluster local:N` into connected components of
 thresholded affinities, and prints seconds (of the wall, and of all cores) and the peak PSS of the command
 and of each worker, sampled every 100 ms. Both steps go on where an earlier call stopped. The second prints
-hours and bytes for 1 mm^3 at 33 nm (2.8e13 voxels), from the rates given: Mvoxel/s of one GPU and of one core.
+hours and bytes for 1 mm^3 at 33 nm (2.8e13 voxels), from the given Mvoxel/s of one GPU and of one core.
 """
 
 import argparse
