@@ -36,7 +36,6 @@ class BucketLock(Lock):
         super().__init__("lock.json")
         self.place = place
         self._version: Version = {}
-        self._lost = False
 
     def _take(self) -> None:
         from obstore.exceptions import AlreadyExistsError
@@ -62,7 +61,7 @@ class BucketLock(Lock):
         raise BusyError(f"{self.place.parent}: another run is just starting on this output.")
 
     def _beat(self) -> None:
-        if self._lost or self._replace(self._version):
+        if self.lost.is_set() or self._replace(self._version):
             return
         try:
             data, version = self.place.read_version()
@@ -71,10 +70,9 @@ class BucketLock(Lock):
         if self._is_mine(_holder(data)):  # an earlier beat got there, and its answer was lost
             self._version = version
             return
-        self._lost = True
+        self.lost.set()
         log.error(
-            "%s: another run has taken this output over, because nothing was heard of this one. Stop one of "
-            "them; both write the same values.",
+            "%s: nothing was heard of this run, so another has taken the output over; this one stops.",
             self.place.parent,
         )
 
@@ -112,9 +110,6 @@ class BucketLock(Lock):
                     self.place.parent,
                 )
             self._version = self.place.write_bytes(data)
-
-    def _is_mine(self, holder: dict[str, Any] | None) -> bool:
-        return holder is not None and all(holder.get(key) == value for key, value in self._mine.items())
 
 
 def _holder(data: bytes) -> dict[str, Any] | None:

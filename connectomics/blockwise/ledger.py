@@ -1,6 +1,7 @@
 """The ledger beside the output: one small JSON per block and step says what is done and what failed."""
 
 import io
+import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.blockwise.files import read_json, write_atomically, write_json
+from connectomics.errors import RunFailed
+from connectomics.io.files import read_json, write_atomically, write_json
 from connectomics.io.place import Place, RemotePath, as_place, read_each, remove_all, subfolders
 
 BLOCKS_PER_FOLDER = 1000
@@ -42,11 +44,25 @@ class Ledger:
         Where the records live; made on first write.
     failed_only
         In a step that has failed blocks, do those and no others.
+    lost
+        Set when another run has taken the output over.
     """
 
-    def __init__(self, folder: str | Place, *, failed_only: bool = False) -> None:
+    def __init__(
+        self, folder: str | Place, *, failed_only: bool = False, lost: threading.Event | None = None
+    ) -> None:
         self.folder = as_place(folder)
         self.failed_only = failed_only
+        self.lost = lost
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker on another machine needs; the lock stays with the run."""
+        return self.__dict__ | {"lost": None}
+
+    def check_held(self) -> None:
+        """Raise RunFailed where another run has taken the output over: two must not write one graph."""
+        if self.lost is not None and self.lost.is_set():
+            raise RunFailed(f"{self.folder.parent.parent}: another run has taken this output over.")
 
     def _record(self, step: str, block: int) -> Place:
         return self.folder / step / f"{block // BLOCKS_PER_FOLDER:06d}" / f"{block:09d}.json"

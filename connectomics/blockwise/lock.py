@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import psutil
 
-from connectomics.blockwise.files import read_json, write_json
 from connectomics.errors import BusyError, ConnectomicsError
+from connectomics.io.files import read_json, write_json
 from connectomics.io.place import Place, RemotePath
 
 HEARTBEAT_SECONDS = 10.0
@@ -40,6 +40,7 @@ class Lock:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._mine = {"host": socket.gethostname(), "pid": os.getpid(), "start": time.time()}
+        self.lost = threading.Event()  # set when another run has taken the output over
 
     def __enter__(self) -> Self:
         self._take()
@@ -72,10 +73,23 @@ class Lock:
         self._give_back()
 
     def _give_back(self) -> None:
-        self.path.unlink(missing_ok=True)
+        holder = read_json(self.path)
+        if holder is None or self._is_mine(holder):
+            self.path.unlink(missing_ok=True)
 
     def _beat(self) -> None:
-        write_json(self.path, self._mine | {"heartbeat": time.time()})
+        holder = read_json(self.path)
+        if holder is not None and not self._is_mine(holder) and alive(holder):
+            self._lose()
+        if not self.lost.is_set():
+            write_json(self.path, self._mine | {"heartbeat": time.time()})
+
+    def _is_mine(self, holder: dict[str, Any] | None) -> bool:
+        return holder is not None and self._mine.items() <= holder.items()
+
+    def _lose(self) -> None:
+        self.lost.set()
+        log.error("%s: another run has taken this output over; this one stops.", self.path.parent)
 
     def _keep_beating(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):

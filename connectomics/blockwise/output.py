@@ -105,7 +105,8 @@ def open_run(
     elif _is_empty(root):
         create()
     try:
-        with lock_for(root / "ledger" / "lock.json"):
+        with lock_for(root / "ledger" / "lock.json") as lock:
+            ledger.lost = lock.lost
             if overwrite and create is None:
                 _remove(*(root / name for name in products), ledger.folder)
             began = ledger.noted("run") is None

@@ -97,8 +97,17 @@ class Cluster:
 
     @property
     def size(self) -> int:
-        """Threads of all workers that are there now, at least one."""
-        return max(1, sum(self.client.nthreads().values()))
+        """Threads of all workers that may take the work, at least one; where it needs a resource, workers."""
+        return max(1, sum(self._able().values()))
+
+    def _able(self) -> dict[str, int]:
+        """The workers that are there now and have what the work needs, with the blocks each does at once."""
+        if not self.resources:
+            return dict(self.client.nthreads())
+        known = self.client.scheduler_info(n_workers=-1)["workers"]
+        has = {worker: facts.get("resources") or {} for worker, facts in known.items()}
+        needs = self.resources.items()
+        return {w: 1 for w, there in has.items() if all(there.get(name, 0) >= n for name, n in needs)}
 
     @property
     def deaths(self) -> tuple[type[BaseException], ...]:
@@ -109,9 +118,10 @@ class Cluster:
 
     def check(self) -> None:
         """See `Pool`."""
-        if not self.client.nthreads():
+        if not self._able():
+            needed = f" with {', '.join(self.resources)}" if self.resources else ""
             raise RunFailed(
-                f"no worker is left, and none came in {self.patience:.0f} s. "
+                f"no worker{needed} is left, and none came in {self.patience:.0f} s. "
                 "Start workers and run the same command again to go on."
             )
 
@@ -128,14 +138,22 @@ class Cluster:
         name = _key(step)
         self.client.set_metadata(name, cloudpickle.dumps(work))
         executor: Any = self.client.get_executor()
-        running: dict[Future[Any], tuple[int, str]] = {}
+        running: dict[Future[Any], None] = {}
+        keys: dict[int, list[str]] = {}  # of the blocks that are out; Dask's thread takes them away
 
         def submit(block: Block) -> "Future[Any]":
-            earlier = {key for number, key in running.values() if number == block.number}
             key = _key(step)
-            future = executor.submit(_call, name, block, key=key, **self._placing(earlier))
-            running[future] = block.number, key
-            future.add_done_callback(lambda ended: running.pop(ended, None))
+            future = executor.submit(
+                _call, name, block, key=key, **self._placing({*keys.get(block.number, ())})
+            )
+            running[future] = None
+            keys[block.number] = [*keys.get(block.number, ()), key]
+
+            def ended(future: "Future[Any]") -> None:
+                running.pop(future, None)
+                keys.pop(block.number, None)
+
+            future.add_done_callback(ended)
             return future
 
         try:
@@ -153,10 +171,10 @@ class Cluster:
             having = self.client.processing()
             keepers = {worker for worker, keys in having.items() if not earlier.isdisjoint(keys)}
             self._silent |= keepers
-            if self._silent.issuperset(having):  # the others get another chance
+            if self._silent.issuperset(self._able()):  # the others get another chance
                 self._silent = keepers
         if self._silent:
-            others = [worker for worker in self.client.nthreads() if worker not in self._silent]
+            others = [worker for worker in self._able() if worker not in self._silent]
             placing |= {"workers": others} if others else {}
         return placing
 

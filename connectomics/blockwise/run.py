@@ -13,7 +13,7 @@ from connectomics.blockwise.ledger import Failure, Ledger
 from connectomics.blockwise.pool import Pool, Threads
 from connectomics.blockwise.progress import Progress, Silent
 from connectomics.blockwise.window import Window
-from connectomics.errors import InputError, NoSpaceError, RunFailed
+from connectomics.errors import ConnectomicsError, InputError, NoSpaceError, RunFailed
 from connectomics.io.staging import unwritable
 
 TELL_SECONDS = 5.0
@@ -94,7 +94,9 @@ def map_blocks(
     watcher = progress or Silent()
     watcher.start(step, len(grid), 0)
     with pool.serve(step, function) as submit:
-        for _, result in Window(submit, grid, pool).finished():
+        for block, result in Window(submit, grid, pool).finished():
+            if isinstance(result, Exception) and not isinstance(result, ConnectomicsError):
+                raise RunFailed(f"{step}, {block.name}: {type(result).__name__}: {result}") from result
             if isinstance(result, BaseException):
                 raise result
             watcher.advance(step)
@@ -141,6 +143,7 @@ def _recorded(step: str, grid: Grid, ledger: Ledger, progress: Progress | None) 
         ledger.note(f"plan-{step}", {"blocks": len(grid), "began": time.time(), "done": before})
 
     def done(block: Block, seconds: float) -> None:
+        ledger.check_held()
         try:
             ledger.mark_done(step, block.number, block.name, seconds)
         except OSError as error:

@@ -87,8 +87,8 @@ class Window:
             return
         flight = self._flights[number]
         flight.futures.remove(future)
-        if flight.futures and (future.cancelled() or future.exception() is not None):
-            return  # its twin may do better
+        if flight.futures and (future.cancelled() or isinstance(future.exception(), self._pool.deaths)):
+            return  # its twin may live
         del self._flights[number]
         for twin in flight.futures:
             del self._numbers[twin]
@@ -128,7 +128,8 @@ class Window:
         future.add_done_callback(self._ended.put)
 
     def _flight(self, block: Block) -> Flight:
-        return Flight(block, time.monotonic(), self._pool.patience or math.inf)
+        # twice: of the two blocks that a worker has, one may wait for the other
+        return Flight(block, time.monotonic(), 2 * (self._pool.patience or math.inf))
 
     def _hurry(self) -> None:
         now, patience = time.monotonic(), self._pool.patience

@@ -1,24 +1,26 @@
 """Rows dealt into numbered files, so that each part can be worked on by itself."""
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.io.place import Place, RemotePath, as_place, read_each, remove_all
+from connectomics.io.files import write_atomically
+from connectomics.io.place import Place, RemotePath, as_place, read_each, remove
 
-_REPLACED = "000000"
-"""The one object of a part that was written anew."""
+DEALT = "dealt"
+"""The version of a part that rows are added to."""
 
 BUFFER_BYTES = 32e6
 """Rows wait in memory until there are this many, since files are many and rows come in small pieces."""
 
 
 class RowFiles:
-    """Files of rows under one folder; part `n` has a file for each column, ``n.COLUMN``.
+    """Files of rows under one folder, by version: ``dealt/n.COLUMN`` grows, ``VERSION/n.npz`` does not.
 
-    Objects in a bucket cannot grow: there each flush makes new ones, ``n.COLUMN/k``, read in order.
+    Objects in a bucket cannot grow: there each flush makes new ones, ``dealt/n.COLUMN/k``, read in order.
 
     Parameters
     ----------
@@ -47,7 +49,7 @@ class RowFiles:
         """Write what waits."""
         for (part, name), pieces in self._waiting.items():
             data = b"".join(piece.tobytes() for piece in pieces)
-            path = self._path(part, name)
+            path = self._dealt(part, name)
             if isinstance(path, RemotePath):
                 (path / f"{self._flushes:06d}").write_bytes(data)
                 continue
@@ -56,24 +58,33 @@ class RowFiles:
                 file.write(data)
         self._waiting, self._bytes, self._flushes = {}, 0, self._flushes + 1
 
-    def replace(self, part: int, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Write a part anew."""
-        for name, dtype in self.columns.items():
-            path, data = self._path(part, name), np.ascontiguousarray(columns[name], dtype).tobytes()
-            if isinstance(path, RemotePath):
-                old = [piece for piece in path.glob("*") if piece.name != _REPLACED]
-                (path / _REPLACED).write_bytes(data)
-                remove_all(old)
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+    def write(self, part: int, version: str, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Write a part of another version, whole or not at all."""
+        stream = io.BytesIO()
+        kept = {name: np.ascontiguousarray(columns[name], dtype) for name, dtype in self.columns.items()}
+        np.savez(stream, allow_pickle=False, **kept)
+        write_atomically(self._written(part, version), stream.getvalue(), durable=False)
 
-    def read(self, part: int) -> dict[str, NDArray[Any]]:
-        """The rows of a part, column by column; none where nothing was added."""
-        return {name: self._column(part, name) for name in self.columns}
+    def read(self, part: int, version: str = DEALT) -> dict[str, NDArray[Any]]:
+        """The rows of a part, column by column; of those dealt, none where nothing was added.
+
+        Raises
+        ------
+        FileNotFoundError
+            The part was never written in that version.
+        """
+        if version == DEALT:
+            return {name: self._column(part, name) for name in self.columns}
+        data = io.BytesIO(self._written(part, version).read_bytes())
+        with np.load(data, allow_pickle=False) as archive:
+            return {name: archive[name] for name in self.columns}
+
+    def drop(self, version: str) -> None:
+        """Delete all parts of a version."""
+        remove(self.folder / version)
 
     def _column(self, part: int, name: str) -> NDArray[Any]:
-        path, dtype = self._path(part, name), self.columns[name]
+        path, dtype = self._dealt(part, name), self.columns[name]
         if isinstance(path, RemotePath):
             pieces = read_each(sorted(path.glob("*"), key=str), lambda piece: piece.read_bytes())
             return np.frombuffer(b"".join(pieces), dtype).copy()
@@ -82,5 +93,8 @@ class RowFiles:
         except FileNotFoundError:
             return np.zeros(0, dtype)
 
-    def _path(self, part: int, name: str) -> Place:
-        return self.folder / f"{part:06d}.{name}"
+    def _dealt(self, part: int, name: str) -> Place:
+        return self.folder / DEALT / f"{part:06d}.{name}"
+
+    def _written(self, part: int, version: str) -> Place:
+        return self.folder / version / f"{part:06d}.npz"

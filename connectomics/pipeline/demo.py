@@ -6,10 +6,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from connectomics.blockwise.files import write_json
 from connectomics.blockwise.peak import PeakMemory
 from connectomics.blockwise.progress import Progress
 from connectomics.inference.settings import InferenceSettings
+from connectomics.io.files import write_json
 from connectomics.phantom.settings import PhantomSettings
 from connectomics.pipeline.evaluate import evaluate_segmentation
 from connectomics.pipeline.phantom import write_phantom

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from connectomics import __version__
-from connectomics.blockwise.files import read_json, write_json
 from connectomics.blockwise.progress import Progress
 from connectomics.errors import BusyError, FormatError, InputError, RunFailed
+from connectomics.io.files import read_json, write_json
 from connectomics.io.staging import unwritable
 
 MEGABYTE = 1_000_000

@@ -1,6 +1,7 @@
 """Stage 4b: the edges of all blocks become those of the region graph, part by part, in files."""
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +9,9 @@ from numpy.typing import NDArray
 from connectomics.blockwise.grid import Block, Grid
 from connectomics.blockwise.ledger import Ledger
 from connectomics.blockwise.run import BlockFunction, run_blocks
-from connectomics.io.place import Place
-from connectomics.io.row_files import RowFiles
+from connectomics.errors import NoSpaceError, RunFailed
+from connectomics.io.place import Place, remove
+from connectomics.io.row_files import DEALT, RowFiles
 from connectomics.io.tables import create_table
 from connectomics.pipeline.stage import NODE_TO_FRAGMENT, Nodes, Stage
 from connectomics.segmentation.agglomeration import PERCENTS
@@ -20,6 +22,9 @@ from connectomics.segmentation.uncertainty import edge_uncertainty
 
 FOLDER = "scratch/graph"
 
+STEP = "global step"
+"""Its name in the ledger, where it is one block."""
+
 FRAGMENTS_PER_PART = 1 << 15
 """A part holds the edges whose smaller fragment is one of so many: about a quarter of a million."""
 
@@ -28,7 +33,7 @@ CHUNK = 1 << 17
 
 
 class EdgeFiles:
-    """Edges in numbered files.
+    """Edges in numbered files: dealt into them first, then each part written anew, beside what it is made of.
 
     Parameters
     ----------
@@ -44,13 +49,14 @@ class EdgeFiles:
         bins = {"length": "i4", "value": "u1", "times": "u4"} if with_histogram else {}
         self.files = RowFiles(folder, {"rows": ROW} | bins)
         self.number = number
+        self.version = DEALT
 
     def __iter__(self) -> Iterator[EdgeRows]:
         return (self.read(part) for part in range(self.number))
 
     def read(self, part: int) -> EdgeRows:
         """The edges of one part."""
-        return EdgeRows.from_arrays(self.files.read(part))
+        return EdgeRows.from_arrays(self.files.read(part, self.version))
 
     def deal(self, edges: EdgeRows, part: NDArray[np.int64]) -> None:
         """Add each edge to a part; none where that is negative."""
@@ -95,20 +101,41 @@ def contract(stage: Stage, files: EdgeFiles, roots: NDArray[np.int64], name: str
     return smaller
 
 
+def begin_afresh(stage: Stage) -> None:
+    """Choose a new folder: a worker that still does something for an earlier attempt writes elsewhere."""
+    remove(stage.run.path / FOLDER)
+    stage.run.ledger.note("graph-attempt", uuid4().hex)
+
+
+def _folder(stage: Stage) -> Place:
+    return stage.run.path / FOLDER / str(stage.run.ledger.noted("graph-attempt"))
+
+
 def parts_ledger(stage: Stage) -> Ledger:
     """Where the work on parts of the graph is recorded; it goes with the scratch."""
-    return Ledger(stage.run.path / FOLDER / "ledger")
+    return Ledger(_folder(stage) / "ledger", lost=stage.run.ledger.lost)
 
 
 def run_parts(stage: Stage, step: str, number: int, work: BlockFunction) -> None:
     """Run `work` on blocks 0..number - 1 that stand for parts of the graph."""
-    grid = Grid((number, 1, 1), (1, 1, 1))
-    run_blocks(step, grid, work, parts_ledger(stage), pool=stage.pool, progress=stage.progress)
+    grid, ledger = Grid((number, 1, 1), (1, 1, 1)), parts_ledger(stage)
+    try:
+        run_blocks(step, grid, work, ledger, pool=stage.pool, progress=stage.progress)
+    except NoSpaceError:
+        raise
+    except RunFailed as error:
+        parts = [f"part {failure.block}: {failure.error}" for failure in ledger.failures(step)]
+        if not parts:
+            raise
+        raise RunFailed(
+            f"{STEP}, {step}: {len(parts)} of {number} parts of the region graph failed: "
+            f"{'; '.join(parts[:5])}. Run the same command again to repeat this step alone."
+        ) from error
 
 
 def new_files(stage: Stage, name: str, number: int) -> EdgeFiles:
     """Empty files in the scratch folder of the graph."""
-    return EdgeFiles(stage.run.path / FOLDER / name, number, stage.settings.linkage in PERCENTS)
+    return EdgeFiles(_folder(stage) / name, number, stage.settings.linkage in PERCENTS)
 
 
 def _parts(stage: Stage, name: str, fragments: int) -> EdgeFiles:
@@ -120,9 +147,11 @@ def _merge(stage: Stage, files: EdgeFiles, step: str) -> None:
 
     def work(block: Block) -> None:
         merged = files.read(block.number).added_up().touching()
-        files.files.replace(block.number, merged.arrays())
+        files.files.write(block.number, "merged", merged.arrays())
 
     run_parts(stage, step, files.number, work)
+    files.version = "merged"
+    files.files.drop(DEALT)
 
 
 def _write_graph(stage: Stage, files: EdgeFiles) -> None:
@@ -134,13 +163,14 @@ def _write_graph(stage: Stage, files: EdgeFiles) -> None:
         tables[name] = create_table(folder, name, (total,), np.float32, CHUNK)
     start = 0
     for number, part in enumerate(files):
-        if not len(part):
-            continue
         here = slice(start, start + len(part))
-        graph = RegionGraph.from_rows(part)
-        for name in ("edges", "mean", "size"):
-            tables[name][here] = getattr(graph, name)
-        tables["p_wrong"][here] = edge_uncertainty(graph.mean, stage.settings.threshold)
+        if len(part):
+            graph = RegionGraph.from_rows(part)
+            for name in ("edges", "mean", "size"):
+                tables[name][here] = getattr(graph, name)
+            tables["p_wrong"][here] = edge_uncertainty(graph.mean, stage.settings.threshold)
         part.rows["first"] = np.arange(here.start, here.stop)
-        files.files.replace(number, part.arrays())
+        files.files.write(number, "numbered", part.arrays())
         start = here.stop
+    files.files.drop(files.version)
+    files.version = "numbered"

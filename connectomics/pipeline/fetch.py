@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from connectomics.blockwise.files import read_json, write_json
 from connectomics.blockwise.progress import Progress
 from connectomics.errors import FormatError, InputError, OutputExistsError, did_you_mean
+from connectomics.io.files import read_json, write_json
 from connectomics.io.settings import ConvertSettings
 from connectomics.pipeline.convert import convert_volume
 from connectomics.pipeline.download import Patience, download, hash_of

@@ -1,16 +1,18 @@
 """Stage 4, the one global step: number the fragments, build the region graph, agglomerate, part by part."""
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.blockwise.grid import Block
-from connectomics.io.place import remove
+from connectomics.errors import RunFailed
 from connectomics.io.tables import create_table, read_table, write_table
 from connectomics.pipeline.edge_files import (
-    FOLDER,
+    STEP,
     EdgeFiles,
+    begin_afresh,
     contract,
     merge_blocks,
     name_edges,
@@ -41,7 +43,19 @@ def solve(stage: Stage) -> Nodes:
     nodes = Nodes(stage)
     if stage.run.ledger.noted("graph") is not None:
         return nodes
-    remove(stage.run.path / FOLDER)
+    began = time.perf_counter()
+    begin_afresh(stage)
+    try:
+        summary = _solve(stage, nodes)
+    except RunFailed as error:
+        stage.run.ledger.mark_failed(STEP, 0, STEP, error)
+        raise
+    stage.run.ledger.mark_done(STEP, 0, STEP, time.perf_counter() - began)
+    stage.run.ledger.note("graph", summary)
+    return nodes
+
+
+def _solve(stage: Stage, nodes: Nodes) -> dict[str, int]:
     sizes = number_nodes(stage, nodes)
     fragments = len(sizes) - 1
     name_edges(stage, nodes)
@@ -54,9 +68,11 @@ def solve(stage: Stage) -> Nodes:
     del roots, sizes
     write_table(stage.run.path, "lut", lut)
     _write_segments(stage, nodes, lut)
-    summary |= {"segments": int(lut.max(initial=0)), "largest_component_edges": largest, "levels": levels}
-    stage.run.ledger.note("graph", summary)
-    return nodes
+    return summary | {
+        "segments": int(lut.max(initial=0)),
+        "largest_component_edges": largest,
+        "levels": levels,
+    }
 
 
 def agglomerate_parts(stage: Stage, files: EdgeFiles, fragments: int) -> tuple[NDArray[np.int64], int, int]:
@@ -83,20 +99,25 @@ def agglomerate_parts(stage: Stage, files: EdgeFiles, fragments: int) -> tuple[N
         level = choose_level(lambda at: inside(at)[1].max() <= LARGEST_EDGES, goal, reached)
         component, edges = inside(level)
         largest, levels = max(largest, int(edges.max())), levels + 1
-        for pairs in _agglomerate_level(stage, files, component, edges, level):
+        name = f"agglomeration-{levels}"
+        for pairs in _agglomerate_level(stage, files, component, edges, (name, level)):
             join(roots, pairs)
         del component, edges
         flatten(roots)
         if level == goal:
             return roots, largest, levels
-        files, reached = contract(stage, files, roots, f"level-{level:.0f}"), level
+        files, reached = contract(stage, files, roots, f"level-{levels}"), level
 
 
 def _agglomerate_level(
-    stage: Stage, files: EdgeFiles, component: NDArray[np.int64], edges: NDArray[np.int64], level: float
+    stage: Stage,
+    files: EdgeFiles,
+    component: NDArray[np.int64],
+    edges: NDArray[np.int64],
+    at: tuple[str, float],
 ) -> Iterator[NDArray[np.int64]]:
-    """Pairs of fragments that are one segment at this level, batch by batch."""
-    name = f"agglomeration-{level:.0f}"
+    """Pairs of fragments that are one segment at a level (its name, its value), batch by batch."""
+    name, level = at
     batch, number = batches(edges, BATCH_EDGES)
     dealt = new_files(stage, name, number)
     for part in files:

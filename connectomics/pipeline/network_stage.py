@@ -131,7 +131,7 @@ class PredictBlock:
     def _loaded(self) -> Predictor:
         volume = self.given.region.volume
         key = (self.given.model.sha256, self.inference.model_dump_json(), volume.name, volume.shape)
-        with _TURN:
+        with _LOADING:
             if _kept.get("key") != key:
                 _kept.clear()
                 _kept.update(key=key, predictor=_predictor(self.given, self.inference))
@@ -142,8 +142,8 @@ class PredictBlock:
 _kept: dict[str, Any] = {}
 """The network that this process loaded last, and what for."""
 
-_TURN, _AHEAD = threading.Lock(), threading.Semaphore(2)
-"""Who is at the network of this process, and who has a block at all."""
+_LOADING, _TURN, _AHEAD = threading.Lock(), threading.Lock(), threading.Semaphore(2)
+"""Who loads the network of this process, who is at it, and who has a block at all."""
 
 
 def _predictor(given: NetworkInput, inference: InferenceSettings) -> Predictor:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from connectomics.blockwise.files import write_atomically
 from connectomics.blockwise.progress import Progress
 from connectomics.errors import InputError, OutputExistsError
 from connectomics.evaluation.nodes_in_region import NodesInRegion, find_nodes
@@ -17,6 +16,7 @@ from connectomics.evaluation.settings import ScoreSettings, Split
 from connectomics.evaluation.skeletons import skeleton_scores
 from connectomics.evaluation.xpress import xpress_figures
 from connectomics.evaluation.xpress_oddities import find_oddities
+from connectomics.io.files import write_atomically
 from connectomics.io.place import local_path
 from connectomics.io.skeletons import Skeletons, read_skeletons
 from connectomics.io.submission import SPLITS, Submission, open_submission

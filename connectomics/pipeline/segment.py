@@ -87,6 +87,7 @@ def segment_volume(
     }
     with open_run(out, "segment", identity, ALL_PRODUCTS, **run_settings.claim) as run:
         if run.complete:
+            _clean_up(run, keep_affinities)  # which may have been interrupted
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         offsets = used_offsets(given.model, settings)
         channels = len(given.model.contract.offsets) if keep_affinities else len(offsets)
@@ -97,10 +98,17 @@ def segment_volume(
             release_memory()
             affinities = open_array(run.path, "affinities")
             report = segment_affinities(run, affinities, offsets, settings, grid, pool, progress)
-        if not keep_affinities:
-            run.remove("affinities")
         run.ledger.note("complete", report)
+        _clean_up(run, keep_affinities)
     return report
+
+
+def _clean_up(run: Run, keep_affinities: bool) -> None:
+    """Delete what only the run itself needed."""
+    for name in ("scratch",) if keep_affinities else ("scratch", "affinities"):
+        run.remove(name)
+    for step in ("fragments", "edges", "naming"):
+        run.ledger.drop_tables(step)
 
 
 def segment_affinities(
@@ -119,9 +127,6 @@ def segment_affinities(
     release_memory()
     write_labels(stage, solve(stage))
     build_pyramids(stage)
-    run.remove("scratch")
-    for step in ("fragments", "edges", "naming"):
-        run.ledger.drop_tables(step)
     summary: dict[str, Any] = {"output": str(run.path), "shape": grid.shape}
     summary["bytes_per_million_edges"] = BYTES_PER_EDGE[settings.linkage] * 1_000_000
     return summary | run.ledger.noted("graph") | {"settings": settings.model_dump(mode="json")}

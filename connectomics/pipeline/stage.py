@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.blockwise.files import write_atomically
 from connectomics.blockwise.grid import Box, Grid, inside
 from connectomics.blockwise.output import Run
 from connectomics.blockwise.pool import Pool, Threads
 from connectomics.blockwise.progress import Progress, Silent
 from connectomics.blockwise.run import BlockFunction, run_blocks
+from connectomics.io.files import write_atomically
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.tables import read_table
 from connectomics.io.volume import Volume

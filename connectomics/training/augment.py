@@ -130,7 +130,8 @@ def vary_cytoplasm(
     ids, inverse = torch.unique(known, return_inverse=True)
     shift = random.normal(-0.2, _CYTOPLASM, len(ids)) * (random.random(len(ids)) < share)
     field = torch.as_tensor(shift, dtype=torch.float32).to(image.device)[inverse] * (known > 0)
-    return image + functional.avg_pool3d(field[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+    faded = functional.avg_pool3d(field[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+    return image + faded * (known > 0)
 
 
 def _blur(image: torch.Tensor, largest: float, random: np.random.Generator) -> torch.Tensor:

@@ -86,7 +86,7 @@ class _Places:
         _, first, counts = np.unique(flat[order], return_index=True, return_counts=True)
         self._shape = tuple(labels.shape)
         pieces = zip(first, counts, strict=True)
-        self._voxels = [order[a : a + n : max(1, n // self._PER_OBJECT)] for a, n in pieces]
+        self._voxels = [order[a : a + n : max(1, n // self._PER_OBJECT)].copy() for a, n in pieces]
         root = np.sqrt(counts)
         self._shares = root / root.sum()
 

@@ -88,6 +88,7 @@ class AffinityTraining(LightningModule):
     def draw_from(self, sources: Sequence[Source]) -> None:
         """Draw crops from these from now on."""
         settings, erosion = self.settings, self.settings.targets.erosion
+        self.__dict__.pop("_cropper", None)  # free the volumes that it holds first
         placed = [source.to(self.device) for source in sources]
         self._cropper = Cropper(
             [replace(source, labels=erode_borders(source.labels, erosion)) for source in placed],

@@ -9,6 +9,7 @@ from connectomics.roi import IntTriple
 from connectomics.segmentation.agglomeration import agglomerate
 from connectomics.segmentation.settings import SegmentationSettings
 from connectomics.segmentation.whole import fragment_graph
+from connectomics.training.traces import CONTESTED
 
 UNKNOWN = -1
 _CERTAIN_BORDER = 26
@@ -54,6 +55,7 @@ def pseudo_labels(
     fragment, often = np.unique(touched[0], return_counts=True)
     torn = np.zeros(count + 1, bool)
     torn[fragment[often > 1]] = True
+    torn[fragments[traces == CONTESTED].astype(np.int64)] = True
     names[torn], names[0] = 0, 0
     tree = agglomerate(graph, count, settings.linkage, min(thresholds))
     for threshold in thresholds:

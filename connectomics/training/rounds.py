@@ -20,7 +20,8 @@ from connectomics.training.validation import predict_source
 _log = logging.getLogger(__name__)
 
 _BLOCK, _CONTEXT = 320, 48
-"""Voxels labelled at once along each axis, and around them; names are the skeletons', so blocks agree."""
+"""Voxels labelled at once along each axis, and around them. Names are the skeletons', but whether a fragment
+has one or two is judged within a block and its surroundings."""
 
 
 class Rounds(Callback):
@@ -77,7 +78,9 @@ class Rounds(Callback):
                 continue
             labels = np.full(source.raw.shape, UNKNOWN, np.int32)
             for outer, inner, core in _blocks(source.raw.shape):
-                part = replace(source, raw=source.raw[outer], labels=source.labels[outer])
+                part = replace(
+                    source, raw=source.raw[outer], labels=source.labels[outer], score=(slice(None),) * 3
+                )
                 affinities = predict_source(
                     module.average,
                     part.to(module.device),

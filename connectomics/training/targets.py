@@ -8,6 +8,7 @@ from torch.nn import functional
 from connectomics.affinities import pair_slices
 
 _TINY = 1e-6
+_SLAB = 64
 
 
 def erode_borders(labels: torch.Tensor, voxels: int) -> torch.Tensor:
@@ -23,12 +24,19 @@ def erode_borders(labels: torch.Tensor, voxels: int) -> torch.Tensor:
     """
     if voxels == 0:
         return labels
+    return torch.cat([_eroded(labels, low, voxels) for low in range(0, labels.shape[0], _SLAB)])
+
+
+def _eroded(labels: torch.Tensor, low: int, voxels: int) -> torch.Tensor:
+    """A slab of sections from `low`: a whole volume would need several times its own memory."""
+    before, size = min(voxels, low), min(_SLAB, labels.shape[0] - low)
+    labels = labels[low - before : low + size + voxels]
     ids = labels.float()[None, None]
     positive = ids > 0
     edge, infinity = 2 * voxels + 1, float("inf")
     largest = functional.max_pool3d(ids.masked_fill(~positive, -infinity), edge, 1, voxels)
     smallest = -functional.max_pool3d((-ids).masked_fill(~positive, -infinity), edge, 1, voxels)
-    return torch.where((positive & (largest != smallest))[0, 0], 0, labels)
+    return torch.where((positive & (largest != smallest))[0, 0], 0, labels)[before : before + size]
 
 
 def affinity_targets(

@@ -86,7 +86,7 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     chosen_on = settings.validation
     held_out = load_volumes(data, chosen_on.volumes, truth)
     held_out += load_phantoms(data, chosen_on.phantoms, cache, truth)
-    _check_targets(settings, sources)
+    _check_targets(settings, sources, held_out)
     mean, std = _pooled(sources)
     if data.normalisation == "fixed":
         sources = [replace(source, mean=mean, std=std) for source in sources]
@@ -167,7 +167,9 @@ def _check_crop(settings: TrainSettings) -> None:
         raise SettingsError(f"crop: must be multiples of the network's {divisor}, got {settings.crop}.")
 
 
-def _check_targets(settings: TrainSettings, sources: Sequence[Source]) -> None:
+def _check_targets(settings: TrainSettings, sources: Sequence[Source], held_out: Sequence[Source]) -> None:
+    if any(source.traces is not None for source in held_out):
+        raise SettingsError("validation: give painted labels alone; what is made of skeletons is no truth.")
     if settings.targets.lsd and any(source.traces is not None for source in sources):
         raise SettingsError(
             "targets.lsd: shape descriptors need whole objects; with skeletons set lsd = false."

@@ -73,7 +73,8 @@ def _trimmed(source: Source) -> Source:
         slice(max(0, first - _REACH), min(n, last + _REACH))
         for (first, last), n in zip(bounds(source.labels), source.labels.shape, strict=True)
     )
-    return replace(source, raw=source.raw[box].clone(), labels=source.labels[box].clone())
+    whole = (slice(None),) * 3
+    return replace(source, raw=source.raw[box].clone(), labels=source.labels[box].clone(), score=whole)
 
 
 def renewed(sources: Sequence[Source], found: Sequence[NDArray[np.int32]], share: float) -> list[Source]:

@@ -9,9 +9,9 @@ import pytest
 
 from connectomics.blockwise import lock as lock_module
 from connectomics.blockwise.bucket_lock import BucketLock
-from connectomics.blockwise.files import read_json, write_json
 from connectomics.blockwise.lock import STALE_SECONDS, is_held, lock_for
 from connectomics.errors import BusyError
+from connectomics.io.files import read_json, write_json
 from connectomics.io.place import as_place
 from tests.blockwise.test_lock import holder
 from tests.servers import FlakyProxy, serving
@@ -78,7 +78,7 @@ def test_a_run_that_was_taken_over_says_so_and_leaves_the_lock(place, monkeypatc
     monkeypatch.setattr(lock_module, "HEARTBEAT_SECONDS", 0.02)
     with lock_for(place):
         write_json(place, holder(host="elsewhere"))
-        wait_until(lambda: "has taken this output over" in caplog.text)
+        wait_until(lambda: "another has taken the output over" in caplog.text)
         assert read_json(place)["host"] == "elsewhere"
     assert read_json(place)["host"] == "elsewhere"
     assert [r.levelno for r in caplog.records if "taken" in r.message] == [logging.ERROR], "said once"

@@ -9,9 +9,9 @@ import time
 import pytest
 
 from connectomics.blockwise import lock as lock_module
-from connectomics.blockwise.files import read_json, write_json
 from connectomics.blockwise.lock import HEARTBEAT_SECONDS, STALE_SECONDS, Lock, is_held
 from connectomics.errors import BusyError
+from connectomics.io.files import read_json, write_json
 
 
 def holder(**changes):
@@ -108,3 +108,12 @@ def test_the_heart_beats(path, monkeypatch):
         while read_json(path)["heartbeat"] == first:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_a_run_that_was_taken_over_knows_it_and_leaves_the_lock(path, monkeypatch):
+    monkeypatch.setattr(lock_module, "HEARTBEAT_SECONDS", 0.02)
+    with Lock(path) as lock:
+        assert not lock.lost.is_set()
+        write_json(path, holder(host="elsewhere"))
+        assert lock.lost.wait(20)
+    assert read_json(path)["host"] == "elsewhere"

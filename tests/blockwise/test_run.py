@@ -1,13 +1,15 @@
 """Runs resume, name what failed, and do only what is left."""
 
 import errno
+import pickle
+import threading
 
 import pytest
 
 from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.ledger import Ledger
 from connectomics.blockwise.pool import Threads
-from connectomics.blockwise.run import run_blocks, run_stream
+from connectomics.blockwise.run import map_blocks, run_blocks, run_stream
 from connectomics.errors import FormatError, InputError, NoSpaceError, RunFailed
 
 GRID = Grid((4, 4, 4), (2, 2, 2))
@@ -117,3 +119,25 @@ def test_a_damaged_record_means_the_block_is_done_again(tmp_path):
     run_blocks("step", GRID, lambda block: None, ledger)
     next((tmp_path / "step").glob("*/*4.json")).write_text("{")
     assert ledger.done("step") == set(range(8)) - {4}
+
+
+def test_a_run_that_lost_its_output_to_another_stops(tmp_path):
+    lost = threading.Event()
+    ledger, grid, calls = Ledger(tmp_path, lost=lost), Grid((8, 2, 2), (2, 2, 2)), []
+
+    def work(block):
+        calls.append(block.number)
+        if block.number == 1:
+            lost.set()
+
+    with pytest.raises(RunFailed, match="another run has taken this output over"):
+        run_blocks("step", grid, work, ledger)
+    assert ledger.done("step") == {0}
+    assert pickle.loads(pickle.dumps(ledger)).lost is None
+
+
+def test_map_blocks_returns_what_each_gives_and_names_the_block_that_fails():
+    grid = Grid((8, 2, 2), (2, 2, 2))
+    assert sorted(map_blocks("step", grid, lambda block: block.number, Threads(2))) == [0, 1, 2, 3]
+    with pytest.raises(RunFailed, match=r"step, block .*: ZeroDivisionError"):
+        list(map_blocks("step", grid, lambda block: 1 / (block.number - 2), Threads(2)))

@@ -4,13 +4,13 @@ import time
 
 import pytest
 
-from connectomics.blockwise.files import write_json
 from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.ledger import Ledger
 from connectomics.blockwise.lock import Lock
 from connectomics.blockwise.run import run_blocks
 from connectomics.blockwise.status import read_status
 from connectomics.errors import InputError
+from connectomics.io.files import write_json
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from connectomics.blockwise.files import write_json
 from connectomics.cli.main import run
+from connectomics.io.files import write_json
 
 TOY = "TOY"
 """Stands for the toy model's folder in the arguments below; BAD and MODELS stand for the damaged files."""

@@ -17,8 +17,12 @@ BLOCKS = ["--tile", "32", "--block", "32", "64", "64", "--threads", "1", "--quie
 STAGES = {
     "network": "connectomics.pipeline.network_stage",
     "fragments": "connectomics.pipeline.fragment_stage",
-    "agglomeration": "connectomics.pipeline.edge_stage",
+    "edges": "connectomics.pipeline.edge_stage",
+    "naming": "connectomics.pipeline.edge_files",
+    "agglomeration": "connectomics.pipeline.graph_stage",
 }
+FIRST = {stage: 0 if stage == "agglomeration" else 1 for stage in STAGES}
+"""The block that is struck: the small volume's graph is agglomerated in one part."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +56,10 @@ def status(out, step):
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_worker_that_is_killed(clean, volume, model, tmp_path, stage):
     out = tmp_path / "out.zarr"
-    with cluster(tmp_path / "dask", fault=fault(tmp_path, "killed", stage)) as (address, processes):
+    with cluster(tmp_path / "dask", fault=fault(tmp_path, "killed", stage, block=FIRST[stage])) as (
+        address,
+        processes,
+    ):
         assert run(command(volume, out, model, *BLOCKS, "--cluster", address)) == 0
         assert sorted(worker.poll() is None for worker in processes[1:]) == [False, True]
     assert strikes(tmp_path) == 1

@@ -10,7 +10,7 @@ from connectomics.blockwise.output import open_run
 from connectomics.blockwise.pool import Threads
 from connectomics.blockwise.progress import Silent
 from connectomics.io.ome_zarr import create_array, open_array
-from connectomics.io.row_files import RowFiles
+from connectomics.io.row_files import DEALT, RowFiles
 from connectomics.io.tables import read_table, write_table
 from connectomics.pipeline import edge_files, graph_stage, numbering
 from connectomics.pipeline.segment import segment_affinities
@@ -81,6 +81,17 @@ def test_small_parts_give_what_the_whole_gives(affinities, tmp_path, monkeypatch
     assert report["edges"] == len(graph.edges)
 
 
+def test_levels_that_round_to_one_number_are_two_levels(affinities, tmp_path, monkeypatch):
+    settings = SegmentationSettings(linkage="mean", max_distance=8, threshold=0.5)
+    levels = iter([128.0, 127.5])
+    monkeypatch.setattr(graph_stage, "choose_level", lambda fits, goal, reached: next(levels))
+    report, written = segmented(tmp_path, affinities, settings, 32)
+    _, _, lut, segmentation = segment_array(affinities, NEAREST, settings)
+    assert report["levels"] == 2
+    np.testing.assert_array_equal(written["lut"], lut)
+    np.testing.assert_array_equal(written["labels/segmentation"], segmentation)
+
+
 class Weighing(Threads):
     """Threads that note how many bytes would have travelled to a worker."""
 
@@ -144,5 +155,9 @@ def test_rows_come_back_from_their_files(tmp_path, monkeypatch):
     assert files.read(0)["a"].tolist() == [0, 1, 2, 3, 7] and files.read(0)["b"].tolist() == [0, 0, 0, 0, 8]
     assert files.read(1)["a"].tolist() == [4, 5, 6, 7] and files.read(2)["b"].tolist() == [8] * 4
     assert files.read(5)["a"].tolist() == []
-    files.replace(1, {"a": np.array([9]), "b": np.array([1])})
-    assert files.read(1)["a"].tolist() == [9]
+    files.write(1, "new", {"a": np.array([9]), "b": np.array([1])})
+    assert files.read(1, "new")["a"].tolist() == [9] and files.read(1)["a"].tolist() == [4, 5, 6, 7]
+    with pytest.raises(FileNotFoundError):  # a part that nobody wrote is no empty part
+        files.read(2, "new")
+    files.drop(DEALT)
+    assert files.read(1)["a"].tolist() == [] and files.read(1, "new")["b"].tolist() == [1]

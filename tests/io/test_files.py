@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from connectomics.blockwise.files import read_json, write_atomically, write_json
+from connectomics.io.files import read_json, write_atomically, write_json
 
 
 def test_json_comes_back(tmp_path):
