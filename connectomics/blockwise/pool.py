@@ -184,7 +184,6 @@ def _key(name: str) -> str:
     return f"{name.replace('-', '_')}-{uuid4().hex}"  # one dash: else each task is a group, kept for ever
 
 
-
 _functions: dict[str, Work] = {}
 """The block function that this worker got last, by the name of its step's run."""
 
