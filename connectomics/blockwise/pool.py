@@ -181,7 +181,7 @@ class Cluster:
 
 def _key(name: str) -> str:
     """A key of its own; Dask groups tasks, and reckons their durations, by what stands before the dash."""
-    return f"{name.replace('-', '_')}-{uuid4().hex}"  # one dash: else each task is a group, kept for ever
+    return f"{name.replace('-', '_')}-{uuid4().hex}"  # one dash: else each task is a group
 
 
 _functions: dict[str, Work] = {}
