@@ -22,13 +22,18 @@ class NetworkSettings(Settings):
     """Architecture: FoldedUNet, BasicUNet, DynUNet, SegResNet or MedNeXt."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Parameters of the architecture, such as filters for DynUNet."""
+    upsample: IntTriple = (1, 1, 1)
+    """Output voxels per input voxel, zyx: super-resolution inside the network."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of feature channels dropped in training, and in prediction where samples are asked for."""
 
 
 class Head(Settings):
     """A run of output channels and what they mean."""
 
-    kind: Literal["affinities", "lsd"]
-    """Affinities (one channel an offset), or local shape descriptors (10 channels)."""
+    kind: Literal["affinities", "lsd", "intensity", "log_variance"]
+    """Affinities (one channel an offset), local shape descriptors (10 channels), the grey value of another
+    modality (standardised by the contract's output_normalisation), or the logarithm of its variance."""
     offsets: tuple[IntTriple, ...] = ()
     """Affinity offsets, voxels zyx; the first three are the nearest neighbours."""
     auxiliary: bool = False
@@ -48,7 +53,7 @@ class Head(Settings):
     @property
     def channels(self) -> int:
         """How many channels this head takes."""
-        return len(self.offsets) if self.kind == "affinities" else LSD_CHANNELS
+        return {"affinities": len(self.offsets), "lsd": LSD_CHANNELS}.get(self.kind, 1)
 
 
 class Normalisation(Settings):
@@ -75,6 +80,17 @@ class TrainingData(Settings):
     """Optimiser steps taken."""
 
 
+class UncertaintyScales(Settings):
+    """What held-out data made of a translation's uncertainty."""
+
+    aleatoric: float = Field(default=1.0, gt=0)
+    """Factor on the network's own standard deviation."""
+    epistemic: float = Field(default=1.0, ge=0)
+    """Factor on the standard deviation over samples, members and flips."""
+    intervals: dict[str, float] = Field(default_factory=dict)
+    """Nominal coverage ("0.5", "0.8", ...): half-width of that interval, in total standard deviations."""
+
+
 class Contract(Settings):
     """Everything needed to run a model, and to know whether one should."""
 
@@ -94,6 +110,10 @@ class Contract(Settings):
     """Kind of image it reads."""
     normalisation: Normalisation
     """How raw values become its input."""
+    output_normalisation: Normalisation | None = None
+    """Translation: grey value = mean + std x the intensity head."""
+    members: int = Field(default=1, ge=1)
+    """Networks of a deep ensemble: weights.safetensors, weights-1.safetensors, and so on."""
     margin: IntTriple
     """Voxels of context to cut from each side of a tile."""
     divisor: IntTriple
@@ -110,6 +130,8 @@ class Contract(Settings):
     """Segmentation settings chosen on validation data."""
     calibration: dict[str, list[float]] | None = None
     """Optional table: predicted against observed probability."""
+    uncertainty: UncertaintyScales | None = None
+    """Translation: how its uncertainty was calibrated."""
 
     @field_validator("voxel_size")
     @classmethod
@@ -122,6 +144,11 @@ class Contract(Settings):
     def out_channels(self) -> int:
         """Channels of the network's output."""
         return sum(head.channels for head in self.heads)
+
+    @property
+    def translates(self) -> bool:
+        """True for a model that turns one modality into another."""
+        return any(head.kind == "intensity" for head in self.heads)
 
     @property
     def offsets(self) -> tuple[IntTriple, ...]:
