@@ -1,0 +1,1 @@
+"""Coarse-to-fine detection: its theory, thresholds that keep a promised recall, a plan, the selection."""
