@@ -26,6 +26,7 @@ COMMANDS = (
     "train",
     "predict",
     "segment",
+    "cascade",
     "evaluate",
     "score",
     "submit",

@@ -40,7 +40,8 @@ class Model:
         return digest.hexdigest()
 
 
-def _shipped_folders() -> list[Path]:
+def shipped_folders() -> list[Path]:
+    """Where shipped models and cascades lie: in the wheel, and in a checkout."""
     package = Path(__file__).resolve().parents[1]
     return [package / "_models", package.parent / "data" / "models"]
 
@@ -76,7 +77,7 @@ def find_model(name_or_path: str | Path) -> Model:
         return _open(path)
     name = str(name_or_path)
     if path.name == name:
-        for folder in _shipped_folders():
+        for folder in shipped_folders():
             if _is_model(folder / name):
                 return _open(folder / name)
     names = {model.contract.name for model in list_models()}
@@ -87,7 +88,7 @@ def find_model(name_or_path: str | Path) -> Model:
 def list_models() -> list[Model]:
     """The shipped models, by name; each name once (the wheel's own first)."""
     found: dict[str, Model] = {}
-    for folder in _shipped_folders():
+    for folder in shipped_folders():
         for child in sorted(folder.iterdir()) if folder.is_dir() else []:
             if _is_model(child) and (child / WEIGHTS_FILE).is_file():
                 found.setdefault(child.name, _open(child))

@@ -14,7 +14,7 @@ from connectomics.pipeline.download import Patience, _alone, download
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-HASTY = Patience(stall_seconds=0.3, attempts=2, pause_seconds=0.01)
+HASTY = Patience(stall_seconds=1.5, attempts=2, pause_seconds=0.01)
 
 
 class Server(ThreadingHTTPServer):

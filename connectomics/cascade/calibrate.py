@@ -1,0 +1,217 @@
+"""From labelled volumes to a cascade file: score every chunk, choose thresholds, measure rates and times."""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectomics.blockwise.progress import Progress
+from connectomics.cascade.calibration import Chosen, Scored, choose_thresholds
+from connectomics.cascade.chunks import coarsened, counts, refined
+from connectomics.cascade.detectors import scorer
+from connectomics.cascade.labelled import Labelled, labelled_volumes
+from connectomics.cascade.levels import level_factor
+from connectomics.cascade.settings import (
+    CalibrationSettings,
+    Cascade,
+    CascadeLevel,
+)
+from connectomics.errors import InputError
+from connectomics.inference.settings import InferenceSettings
+from connectomics.io.volume import Volume
+from connectomics.roi import IntTriple
+
+log = logging.getLogger(__name__)
+
+LOWEST = -1e300
+"""Stands for minus infinity in a cascade file: JSON has none."""
+
+
+def calibrate(settings: CalibrationSettings, inference: InferenceSettings, progress: Progress) -> Cascade:
+    """Calibrate a cascade.
+
+    Parameters
+    ----------
+    settings
+        Detectors, promise and data.
+    inference
+        How networks run.
+    progress
+        Told of the volumes.
+
+    Returns
+    -------
+    Cascade
+        Write its JSON to a file to use it.
+
+    Raises
+    ------
+    InputError
+        There are too few volumes or objects for the promise, or they cannot be read.
+    """
+    total = len(settings.volumes) + sum(one.count for one in settings.phantoms)
+    progress.start("calibrate", total, 0)
+    volumes: list[Scored] = []
+    spent = np.zeros((len(settings.levels), 2))
+    for given in labelled_volumes(settings):
+        scored, seconds = _score(given, settings, inference)
+        volumes.append(scored)
+        spent += seconds
+        progress.advance("calibrate")
+    progress.finish("calibrate")
+    design, proof = _split(volumes, settings.design_share)
+    costs = [float(seconds / calls) for seconds, calls in spent]
+    fine, dense, peak = _fine_costs(settings, inference)
+    chosen = choose_thresholds(design, proof, costs, fine, **settings.promise.model_dump())
+    return Cascade(
+        name=settings.name,
+        description=settings.description,
+        modality=settings.modality,
+        voxel_size=settings.voxel_size,
+        chunk=settings.chunk,
+        levels=_levels(settings, chosen, volumes, costs),
+        fine_seconds=fine,
+        dense_seconds=dense,
+        fine_bytes=peak,
+        promise=settings.promise,
+        objects=chosen.objects,
+        lost=chosen.lost,
+    )
+
+
+def _levels(
+    settings: CalibrationSettings, chosen: Chosen, volumes: Sequence[Scored], costs: Sequence[float]
+) -> tuple[CascadeLevel, ...]:
+    found = zip(
+        settings.levels, chosen.thresholds, measured_rates(volumes, chosen.thresholds), costs, strict=True
+    )
+    return tuple(
+        CascadeLevel(
+            detector=detector,
+            threshold=max(threshold, LOWEST),
+            sensitivity=sensitivity,
+            false_positive_rate=false_positive,
+            seconds=cost,
+        )
+        for detector, threshold, (sensitivity, false_positive), cost in found
+    )
+
+
+def measured_rates(volumes: Sequence[Scored], thresholds: Sequence[float]) -> list[tuple[float, float]]:
+    """Sensitivity and false-positive rate of each coarse level, over the chunks that it is called on.
+
+    A level that is called on no chunk with truth, or none without, has lost or passed nothing: 1 and 0.
+    """
+    passed = np.zeros((len(thresholds), 2))
+    called = np.zeros((len(thresholds), 2))
+    for volume in volumes:
+        here = np.ones(volume.scores[-1].shape, bool)
+        for level in reversed(range(len(thresholds))):
+            truth = volume.truth(volume.factors[level])
+            through = here & (volume.scores[level] >= thresholds[level])
+            for column, kind in enumerate((truth, ~truth)):
+                called[level, column] += (here & kind).sum()
+                passed[level, column] += (through & kind).sum()
+            if level:
+                ratio = [
+                    a // b for a, b in zip(volume.factors[level], volume.factors[level - 1], strict=True)
+                ]
+                here = refined(through, ratio, volume.scores[level - 1].shape)
+    return [
+        (float(p[0] / c[0]) if c[0] else 1.0, float(p[1] / c[1]) if c[1] else 0.0)
+        for p, c in zip(passed, called, strict=True)
+    ]
+
+
+def _split(volumes: Sequence[Scored], share: float) -> tuple[list[Scored], list[Scored]]:
+    """Every so-manieth volume that holds objects is for design; empty ones, which only cost, too."""
+    full = [volume for volume in volumes if len(volume.objects)]
+    if len(full) < 2:
+        raise InputError(
+            f"cascade: {len(full)} of {len(volumes)} volumes hold objects; it takes two at the least: one to "
+            "weigh the levels on, one to test the promise on."
+        )
+    number = min(len(full) - 1, max(1, round(share * len(full))))
+    places = {round(i * len(full) / number) for i in range(number)}
+    design = [volume for i, volume in enumerate(full) if i in places]
+    proof = [volume for i, volume in enumerate(full) if i not in places]
+    return design + [volume for volume in volumes if not len(volume.objects)], proof
+
+
+def _score(
+    given: Labelled, settings: CalibrationSettings, inference: InferenceSettings
+) -> tuple[Scored, NDArray[np.float64]]:
+    """Scores of every chunk of every level; and, per level, the seconds and the calls they took."""
+    scores, factors, spent = [], [], []
+    for level, detector in zip(given.levels, settings.levels, strict=True):
+        score = scorer(detector, level.volume, settings.chunk, inference)
+        shape = level.counts(settings.chunk)
+        began = time.perf_counter()
+        found = np.concatenate(
+            [score((slice(z, z + 1), slice(0, shape[1]), slice(0, shape[2]))) for z in range(shape[0])]
+        )
+        spent.append((time.perf_counter() - began, found.size))
+        wanted = counts(given.shape, level.factor)
+        scores.append(fitted(found, wanted))
+        factors.append(level.factor)
+    return Scored(scores, factors, given.objects, given.shape), np.array(spent)
+
+
+def fitted(scores: NDArray[np.float32], wanted: IntTriple) -> NDArray[np.float32]:
+    """Scores for all chunks: where a level lacks a volume's last, cut voxels, the neighbour's stand in."""
+    lacking = [(0, max(0, w - n)) for w, n in zip(wanted, scores.shape, strict=True)]
+    padded = np.pad(scores, lacking, mode="edge")
+    result: NDArray[np.float32] = padded[tuple(slice(0, w) for w in wanted)]
+    return result
+
+
+def _fine_costs(settings: CalibrationSettings, inference: InferenceSettings) -> tuple[float, float, float]:
+    """Seconds a chunk in a cascade, and where everything is computed; peak bytes."""
+    if settings.fine_model is None:
+        fine = settings.fine_seconds or 0.0
+        return fine, settings.dense_seconds or fine, 0.0
+    from connectomics.inference.predictor import predictor_for
+    from connectomics.networks.models import find_model
+
+    model = find_model(settings.fine_model)
+    random = np.random.default_rng(0)
+    edges = [max(256, 4 * c) for c in settings.chunk]
+    noise = random.integers(0, 255, edges, np.uint8)
+    read = noise.__getitem__
+    # the core of a cascade's tile: a chunk of its finest coarse level
+    core = max(c * f for c, f in zip(settings.chunk, _finest_factor(settings), strict=True))
+    found = []
+    for tile in (core, None):
+        predictor = predictor_for(model, inference.model_copy(update={"tile": tile}), read, edges)
+        lattice = predictor.lattice(edges)
+        z, y, x = (slice(0, min(n, c)) for n, c in zip(edges, lattice.core, strict=True))
+        predictor.predict_box(read, edges, (z, y, x))  # compiles
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            predictor.predict_box(read, edges, (z, y, x))
+            times.append(time.perf_counter() - began)
+        chunks = math.prod((s.stop - s.start) / c for s, c in zip((z, y, x), settings.chunk, strict=True))
+        found.append((sorted(times)[1] / chunks, float(predictor.peak_bytes(edges))))
+    log.info(
+        "finest level: %.3g s a chunk in a cascade, %.3g s where all is computed", found[0][0], found[1][0]
+    )
+    return found[0][0], found[1][0], found[0][1]
+
+
+def _finest_factor(settings: CalibrationSettings) -> IntTriple:
+    shape = tuple(c * 2 ** (settings.levels[0].level + 1) for c in settings.chunk)
+    blank = Volume(np.broadcast_to(np.uint8(0), shape), settings.voxel_size, (0.0, 0.0, 0.0), "tile")
+    return level_factor(blank, settings.levels[0].level)
+
+
+def prevalences(volumes: Sequence[Scored]) -> tuple[float, ...]:
+    """Share of chunks with truth at each level, the finest level first, over all volumes."""
+    found = []
+    for level in range(-1, len(volumes[0].factors)):
+        maps = [v.truth() if level < 0 else coarsened(v.truth(), v.factors[level]) for v in volumes]
+        found.append(float(sum(m.sum() for m in maps) / sum(m.size for m in maps)))
+    return tuple(found)

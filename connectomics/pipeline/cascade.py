@@ -1,0 +1,74 @@
+"""The commands of a cascade: calibrate one from a TOML file, and plan a run with it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from connectomics.blockwise.progress import Progress
+from connectomics.cascade.calibrate import calibrate
+from connectomics.cascade.plan import plan_cascade
+from connectomics.cascade.settings import CalibrationSettings, read_cascade
+from connectomics.errors import OutputExistsError
+from connectomics.inference.settings import InferenceSettings
+from connectomics.io.files import write_atomically
+from connectomics.io.staging import unwritable
+from connectomics.settings import read_toml
+
+
+def calibrate_cascade(
+    config: Path, out: Path, overwrite: bool, inference: InferenceSettings, progress: Progress
+) -> dict[str, Any]:
+    """Write a cascade file.
+
+    Parameters
+    ----------
+    config
+        TOML of `CalibrationSettings`.
+    out
+        File to write.
+    overwrite
+        Replace it.
+    inference
+        How networks run.
+    progress
+        Told of the volumes.
+
+    Raises
+    ------
+    OutputExistsError
+        The file is there.
+    """
+    if out.exists() and not overwrite:
+        raise OutputExistsError(f"{out}: is there already. Choose another name, or pass --overwrite.")
+    settings = CalibrationSettings.parse(read_toml(config), str(config))
+    found = calibrate(settings, inference, progress)
+    values = found.model_dump(mode="json")
+    try:
+        write_atomically(out, (json.dumps(values, indent=2) + "\n").encode())
+    except OSError as error:
+        raise unwritable(error, str(out)) or error from None
+    return {"output": str(out)} | values
+
+
+def plan_run(
+    location: str,
+    voxel_size: Sequence[float] | None,
+    cascade: str,
+    sample: int,
+    seed: int,
+    inference: InferenceSettings,
+    progress: Progress,
+) -> dict[str, Any]:
+    """What a run would take; see `connectomics.cascade.plan.plan_cascade`."""
+    plan = plan_cascade(
+        location,
+        voxel_size,
+        read_cascade(cascade),
+        inference,
+        sample=sample,
+        seed=seed,
+        progress=progress,
+    )
+    return asdict(plan)
