@@ -108,13 +108,22 @@ class Path:
 def path_of(volumes: Sequence[Scored], weights: Sequence[float]) -> Path:
     """The path along quantiles of the scores of positive chunks, each level as fast as its weight says.
 
-    At step i, level k's own positives lose a share of ``weights[k] * i / STEPS`` of these volumes' chunks.
+    Over the first half, thresholds rise through the scores that lie below those of all positive chunks here:
+    elsewhere positive ones may score less. Over the second half level k comes to lose a share of
+    ``weights[k]`` of the positive chunks here. A level of weight 0 passes everything.
     """
+    half = STEPS // 2
     rows = []
     for level, weight in enumerate(weights):
-        positive = np.concatenate([v.scores[level][v.truth(v.factors[level])] for v in volumes])
-        row = np.quantile(positive, weight * np.arange(STEPS + 1) / STEPS, method="lower")
-        row[: 1 if weight else None] = -np.inf
+        scores = np.concatenate([volume.scores[level].ravel() for volume in volumes])
+        truth = np.concatenate([volume.truth(volume.factors[level]).ravel() for volume in volumes])
+        row = np.full(STEPS + 1, -np.inf)
+        if weight:
+            positive = scores[truth]
+            below = np.append(scores[scores < positive.min()], positive.min())
+            row[1 : half + 1] = np.quantile(below, np.arange(half) / half, method="lower")
+            losing = weight * np.arange(STEPS - half) / (STEPS - half)
+            row[half + 1 :] = np.quantile(positive, losing, method="lower")
         rows.append(row.astype(np.float32))
     return Path(np.array(rows))
 

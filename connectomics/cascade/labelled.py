@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.cascade.chunks import counts
-from connectomics.cascade.levels import Level, level_factor, open_level
+from connectomics.cascade.levels import Level, open_level
 from connectomics.cascade.settings import CalibrationSettings, LabelledVolume, SparsePhantoms
 from connectomics.errors import GeometryError, InputError
 from connectomics.io.downsampling import downsample
 from connectomics.io.opening import open_volume
+from connectomics.io.pyramid import plan_levels
 from connectomics.io.volume import Volume
 from connectomics.phantom.phantom import Phantom
 from connectomics.phantom.settings import PhantomSettings
@@ -86,11 +87,14 @@ def _phantom(some: SparsePhantoms, seed: int, settings: CalibrationSettings) -> 
     name = f"phantom {seed}"
     finest = _in_memory(image, settings, (1, 1, 1), name)
     labels = _in_memory(phantom.labels((z, y, x)), settings, (1, 1, 1), name)
-    levels = []
-    for detector in settings.levels:
-        factor = level_factor(finest, detector.level)
-        coarse = downsample(image, factor, "image")
-        levels.append(Level(_in_memory(coarse, settings, factor, name), factor, True))
+    levels, coarse, factor = [], image, (1, 1, 1)
+    deepest = settings.levels[-1].level
+    wanted = {detector.level for detector in settings.levels}
+    for number, (step, _) in enumerate(plan_levels(finest, deepest + 1), start=1):
+        coarse = downsample(coarse, step, "image")
+        factor = (factor[0] * step[0], factor[1] * step[1], factor[2] * step[2])
+        if number in wanted:
+            levels.append(Level(_in_memory(coarse, settings, factor, name), factor, True))
     return Labelled(name, levels, _objects(labels, settings.chunk), counts(some.shape, settings.chunk))
 
 
