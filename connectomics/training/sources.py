@@ -1,6 +1,7 @@
 """A training volume as it is held on the device: image, labels, and where its crops come from."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,17 +64,29 @@ def make_source(
         The image is constant, or there are no objects or too many.
     """
     image = raw if raw.dtype == np.uint8 else raw.astype(np.float32)
-    std = float(image.std(dtype=np.float64))
-    if not np.isfinite(std) or std == 0:
-        raise InputError("raw: the image is constant or holds NaN; nothing can be learnt from it.")
+    mean, std = moments(image, "raw")
     return Source(
         torch.from_numpy(np.ascontiguousarray(image)),
         torch.from_numpy(_numbered(labels, raw.shape, zero_is_unlabelled)),
         proportion,
-        float(image.mean(dtype=np.float64)),
+        mean,
         std,
         score,
     )
+
+
+def moments(image: NDArray[Any], name: str) -> tuple[float, float]:
+    """Mean and standard deviation of an image.
+
+    Raises
+    ------
+    InputError
+        It is constant or holds NaN.
+    """
+    std = float(np.std(image, dtype=np.float64))
+    if not np.isfinite(std) or std == 0:
+        raise InputError(f"{name}: the image is constant or holds NaN; nothing can be learnt from it.")
+    return float(np.mean(image, dtype=np.float64)), std
 
 
 def _numbered(
