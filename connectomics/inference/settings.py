@@ -12,6 +12,15 @@ def _bytes(value: object) -> object:
     return parse_bytes(value) if isinstance(value, str) else value
 
 
+class SamplingSettings(Settings):
+    """How often a translation looks at each tile."""
+
+    samples: int = Field(default=4, gt=0)
+    """Passes per tile: `em` is their mean, `epistemic` how far they differ. Shared out among an ensemble's
+    networks; a network's passes differ in their dropout masks, without dropout in mirror images.
+    With 1, no `epistemic` is written."""
+
+
 class InferenceSettings(Settings):
     """Settings of the network stage.
 

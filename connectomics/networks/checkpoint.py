@@ -72,8 +72,15 @@ def _half(value: torch.Tensor) -> torch.Tensor:
     return value.half() if fits and value.ndim > 1 else value
 
 
-def load_network(model: Model) -> nn.Module:
+def load_network(model: Model, member: int = 0) -> nn.Module:
     """Build a model's network and load its weights: float32, evaluation mode, on the CPU.
+
+    Parameters
+    ----------
+    model
+        The model.
+    member
+        Which network of a deep ensemble: 0 has weights.safetensors, 1 weights-1.safetensors, and so on.
 
     Raises
     ------
@@ -83,9 +90,10 @@ def load_network(model: Model) -> nn.Module:
     contract = model.contract
     network = build_network(contract.network, contract.in_channels, contract.out_channels)
     try:
-        state = load_file(model.weights)
+        weights = model.weights_of(member)
+        state = load_file(weights)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{model.weights}: damaged or not a safetensors file: {error}.") from None
+        raise ModelError(f"{weights}: damaged or not a safetensors file: {error}.") from None
     _check_shapes(network, state, model)
     with torch.no_grad():
         for name, tensor in _tensors(network).items():

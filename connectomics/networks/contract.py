@@ -112,6 +112,8 @@ class Contract(Settings):
     """How raw values become its input."""
     output_normalisation: Normalisation | None = None
     """Translation: grey value = mean + std x the intensity head."""
+    output_dtype: Literal["uint8", "uint16", "float32"] = "uint8"
+    """Translation: type of the grey values that it was fitted to, and that it is written in."""
     members: int = Field(default=1, ge=1)
     """Networks of a deep ensemble: weights.safetensors, weights-1.safetensors, and so on."""
     margin: IntTriple

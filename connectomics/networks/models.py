@@ -35,9 +35,14 @@ class Model:
     def sha256(self) -> str:
         """Hash of the weights and the contract: the model's identity in a run."""
         digest = hashlib.sha256()
-        for path in (self.weights, self.weights.with_name(CONTRACT_FILE)):
+        files = [self.weights_of(member) for member in range(self.contract.members)]
+        for path in (*files, self.weights.with_name(CONTRACT_FILE)):
             digest.update(path.read_bytes())
         return digest.hexdigest()
+
+    def weights_of(self, member: int) -> Path:
+        """The weights of one network of a deep ensemble."""
+        return self.weights.with_stem(f"{self.weights.stem}-{member}") if member else self.weights
 
 
 def _shipped_folders() -> list[Path]:
@@ -104,6 +109,27 @@ def suggest_model(modality: str | None, voxel_size: Sequence[float]) -> Model | 
 
     fitting = [m for m in list_models() if modality in (None, m.contract.modality)]
     return min(fitting, key=far, default=None)
+
+
+def check_task(model: Model, *, translates: bool) -> None:
+    """Refuse a translation where affinities are needed, and the other way round.
+
+    Raises
+    ------
+    ModelError
+        The message names the command to use.
+    """
+    name = model.contract.name
+    if translates and not model.contract.translates:
+        raise ModelError(
+            f"model '{name}' predicts affinities and translates nothing. Run 'connectomics predict' or "
+            "'connectomics segment' with it, or name a model that translates (see 'connectomics models list')."
+        )
+    if not translates and model.contract.translates:
+        raise ModelError(
+            f"model '{name}' predicts no affinities: it translates. Run 'connectomics translate' with it, and "
+            "segment OUT.zarr/em with another model."
+        )
 
 
 def check_fits(model: Model, voxel_size: Sequence[float]) -> None:
