@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from connectomics.roi import IntTriple
@@ -60,6 +61,9 @@ def _pairs(network: nn.Module, example: torch.Tensor) -> list[tuple[nn.Module, _
         made[id(output)] = (module, output)
         calls[module] = calls.get(module, 0) + 1
 
+    def forget(module: nn.Module, _: Any, output: torch.Tensor) -> None:
+        made.pop(id(output), None)  # dropout hands its input on: a norm after it is not the convolution's
+
     def match(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         if id(inputs[0]) in made:
             pairs.append((made[id(inputs[0])][0], cast(_BatchNorm, module)))
@@ -68,12 +72,19 @@ def _pairs(network: nn.Module, example: torch.Tensor) -> list[tuple[nn.Module, _
     for module in network.modules():
         if isinstance(module, CONVOLUTIONS):
             hooks.append(module.register_forward_hook(remember))
+        elif isinstance(module, _DropoutNd):
+            hooks.append(module.register_forward_hook(forget))
         elif isinstance(module, _BatchNorm):
             hooks.append(module.register_forward_pre_hook(match))
     network(example)
     for hook in hooks:
         hook.remove()
-    return [pair for pair in pairs if calls[pair[0]] == 1]
+    return [pair for pair in pairs if calls[pair[0]] == 1 and not _grouped_transpose(pair[0])]
+
+
+def _grouped_transpose(module: nn.Module) -> bool:
+    """A transposed convolution in groups, which torch fuses wrongly (its weights are laid out otherwise)."""
+    return isinstance(module, nn.ConvTranspose3d) and module.groups > 1
 
 
 def _replace(network: nn.Module, name: str, module: nn.Module) -> None:

@@ -1,5 +1,6 @@
-"""MONAI's networks by name: batch norm, logits at the input's resolution."""
+"""MONAI's networks by name: batch norm, logits at the input's resolution or finer."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ class Architecture:
         parameters -> multiple that every tile edge must be of.
     fold : callable
         parameters -> voxels along each axis that share one voxel of the last convolution.
+    dropout : str
+        What the builder calls the share of features that are dropped.
     """
 
     build: Callable[[int, int, dict[str, Any]], nn.Module]
@@ -35,15 +38,17 @@ class Architecture:
     output_layer: str
     divisor: Callable[[dict[str, Any]], IntTriple]
     fold: Callable[[dict[str, Any]], int] = lambda parameters: 1
+    dropout: str = "dropout"
 
 
 def _dynunet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
     from monai.networks.nets.dynunet import DynUNet
 
     given = dict(parameters)
+    dropout = given.pop("dropout", None) or 0.0
     strides = given.pop("strides", None) or [1] + [2] * (len(given["filters"]) - 1)
     kernels = given.pop("kernel_size", None) or [3] * len(strides)
-    return DynUNet(
+    network = DynUNet(
         spatial_dims=3,
         in_channels=in_channels,
         out_channels=out_channels,
@@ -53,6 +58,20 @@ def _dynunet(in_channels: int, out_channels: int, parameters: dict[str, Any]) ->
         norm_name="batch",
         **given,
     )
+    _drop_in_depth(network, dropout)
+    return network
+
+
+def _drop_in_depth(network: Any, share: float) -> None:
+    """Dropout of whole channels after the activations of all blocks of the way up but the finest.
+
+    MONAI's own option drops single voxels before every norm, whose statistics then fit no run without
+    dropout, and drops voxels of the output, too.
+    """
+    if share == 0:
+        return
+    for block in (network.bottleneck, *(up.conv_block for up in network.upsamples[:-1])):
+        block.lrelu = nn.Sequential(block.lrelu, nn.Dropout3d(share))
 
 
 def _folded_unet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
@@ -83,7 +102,11 @@ def _segresnet(in_channels: int, out_channels: int, parameters: dict[str, Any]) 
 def _mednext(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
     from monai.networks.nets.mednext import MedNeXt
 
-    network = MedNeXt(spatial_dims=3, in_channels=in_channels, out_channels=out_channels, **parameters)
+    given = dict(parameters)
+    dropout = given.pop("dropout", 0.0)
+    network = MedNeXt(spatial_dims=3, in_channels=in_channels, out_channels=out_channels, **given)
+    if dropout:
+        network.bottleneck.append(nn.Dropout3d(dropout))
     _batch_norm_for_group_norm(network)
     return network
 
@@ -134,6 +157,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         {"init_filters": 24, "blocks_down": [1, 2, 2, 2]},
         "conv_final.2.conv",
         lambda p: _cube(2 ** (len(p["blocks_down"]) - 1)),
+        dropout="dropout_prob",
     ),
     "MedNeXt": Architecture(
         _mednext,
@@ -144,6 +168,11 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 """The networks that `build_network` knows."""
 
+FINE_FEATURES = 8
+"""Channels on the fine grid of a network that upsamples, unless its parameters say fine_features."""
+
+_FINE = "fine_features"
+
 
 def _architecture(settings: NetworkSettings) -> tuple[Architecture, dict[str, Any]]:
     found = ARCHITECTURES.get(settings.name)
@@ -151,7 +180,10 @@ def _architecture(settings: NetworkSettings) -> tuple[Architecture, dict[str, An
         raise ModelError(
             f"network '{settings.name}': no such network.{did_you_mean(settings.name, ARCHITECTURES)}"
         )
-    return found, {**found.defaults, **settings.parameters}
+    parameters = {**found.defaults, **settings.parameters}
+    if settings.dropout:
+        parameters[found.dropout] = settings.dropout
+    return found, parameters
 
 
 def build_network(settings: NetworkSettings, in_channels: int, out_channels: int) -> nn.Module:
@@ -167,16 +199,24 @@ def build_network(settings: NetworkSettings, in_channels: int, out_channels: int
     Returns
     -------
     nn.Module
-        (n, in, z, y, x) float -> (n, out, z, y, x) logits; z, y, x multiples of `divisor_of`.
+        (n, in, z, y, x) float -> (n, out, z, y, x) logits, `settings.upsample` times as many voxels along
+        each axis; z, y, x of the input multiples of `divisor_of`.
 
     Raises
     ------
     ModelError
         An unknown network, or parameters that it does not take.
     """
+    from connectomics.networks.superresolved import SuperResolved
+
     architecture, parameters = _architecture(settings)
+    features = parameters.pop(_FINE, FINE_FEATURES)
+    finer = math.prod(settings.upsample)
     try:
-        return architecture.build(in_channels, out_channels, parameters)
+        if finer == 1:
+            return architecture.build(in_channels, out_channels, parameters)
+        backbone = architecture.build(in_channels, features * finer, parameters)
+        return SuperResolved(backbone, settings.upsample, in_channels, features, out_channels)
     except (TypeError, ValueError, LookupError, NotImplementedError, AssertionError) as error:
         raise ModelError(f"network '{settings.name}': cannot be built with {parameters}: {error}.") from None
 
@@ -192,12 +232,13 @@ def keep_channels(network: nn.Module, settings: NetworkSettings, channels: list[
 
     What stays computes exactly what it did.
     """
-    layer = network.get_submodule(_architecture(settings)[0].output_layer)
+    architecture, parameters = _architecture(settings)
+    finer = math.prod(settings.upsample) > 1
+    layer = network.get_submodule("output" if finer else architecture.output_layer)
     if not isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
         raise ModelError(f"network '{settings.name}': its output layer is a {type(layer).__name__}.")
     axis = 1 if isinstance(layer, nn.ConvTranspose3d) else 0
-    architecture, parameters = _architecture(settings)
-    cells = architecture.fold(parameters) ** 3
+    cells = 1 if finer else architecture.fold(parameters) ** 3
     kept = [channel * cells + cell for channel in channels for cell in range(cells)]
     index = torch.tensor(kept, device=layer.weight.device)
     layer.weight = nn.Parameter(layer.weight.detach().index_select(axis, index))

@@ -21,11 +21,19 @@ class NetworkSettings(Settings):
     name: str = "DynUNet"
     """Architecture: FoldedUNet, BasicUNet, DynUNet, SegResNet or MedNeXt."""
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """Parameters of the architecture, such as filters for DynUNet."""
+    """Parameters of the architecture, such as filters for DynUNet; with upsample also fine_features, the
+    channels on the fine grid."""
     upsample: IntTriple = (1, 1, 1)
     """Output voxels per input voxel, zyx: super-resolution inside the network."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of feature channels dropped in training, and in prediction where samples are asked for."""
+
+    @field_validator("upsample")
+    @classmethod
+    def _whole(cls, value: IntTriple) -> IntTriple:
+        if min(value) < 1:
+            raise ValueError("must be at least 1 along each axis")
+        return value
 
 
 class Head(Settings):

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from connectomics.roi import IntTriple
+
 
 class Folded(nn.Module):
     """Run `network` at 1/`fold` of the resolution, with fold^3 times the channels at both ends.
@@ -26,18 +28,22 @@ class Folded(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(n, in, z, y, x) -> (n, out, z, y, x); edges are multiples of `fold` times the network's own."""
-        return unfold(self.network(fold(image, self.fold)), self.fold)
+        edges = (self.fold, self.fold, self.fold)
+        return unfold(self.network(fold(image, edges)), edges)
 
 
-def fold(image: torch.Tensor, edge: int) -> torch.Tensor:
-    """Blocks of edge^3 voxels into channels: (n, c, z, y, x) -> (n, c * edge^3, z/edge, y/edge, x/edge)."""
+def fold(image: torch.Tensor, edges: IntTriple) -> torch.Tensor:
+    """Blocks of voxels into channels: (n, c, z, y, x) -> (n, c * a*b*d, z/a, y/b, x/d) for edges (a, b, d)."""
     n, c, z, y, x = image.shape
-    cells = image.reshape(n, c, z // edge, edge, y // edge, edge, x // edge, edge)
-    return cells.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(n, c * edge**3, z // edge, y // edge, x // edge)
+    a, b, d = edges
+    cells = image.reshape(n, c, z // a, a, y // b, b, x // d, d)
+    return cells.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(n, c * a * b * d, z // a, y // b, x // d)
 
 
-def unfold(features: torch.Tensor, edge: int) -> torch.Tensor:
+def unfold(features: torch.Tensor, edges: IntTriple) -> torch.Tensor:
     """The inverse of `fold`."""
     n, c, z, y, x = features.shape
-    cells = features.reshape(n, c // edge**3, edge, edge, edge, z, y, x)
-    return cells.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(n, c // edge**3, z * edge, y * edge, x * edge)
+    a, b, d = edges
+    left = c // (a * b * d)
+    cells = features.reshape(n, left, a, b, d, z, y, x)
+    return cells.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(n, left, z * a, y * b, x * d)

@@ -25,24 +25,30 @@ class Model:
     contract : Contract
         What the weights are.
     weights : Path
-        The safetensors file.
+        The safetensors file; of an ensemble, that of the first member.
     """
 
     contract: Contract
     weights: Path
 
+    @property
+    def all_weights(self) -> list[Path]:
+        """The safetensors files of all members of an ensemble; one otherwise."""
+        return [member_weights(self.weights.parent, member) for member in range(self.contract.members)]
+
     @cached_property
     def sha256(self) -> str:
-        """Hash of the weights and the contract: the model's identity in a run."""
+        """Hash of all weights and the contract: the model's identity in a run."""
         digest = hashlib.sha256()
-        files = [self.weights_of(member) for member in range(self.contract.members)]
-        for path in (*files, self.weights.with_name(CONTRACT_FILE)):
+        for path in (*self.all_weights, self.weights.with_name(CONTRACT_FILE)):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
-    def weights_of(self, member: int) -> Path:
-        """The weights of one network of a deep ensemble."""
-        return self.weights.with_stem(f"{self.weights.stem}-{member}") if member else self.weights
+
+def member_weights(folder: Path, member: int) -> Path:
+    """The weights of one member of an ensemble: weights.safetensors, weights-1.safetensors, ..."""
+    stem, dot, suffix = WEIGHTS_FILE.partition(".")
+    return folder / (WEIGHTS_FILE if member == 0 else f"{stem}-{member}{dot}{suffix}")
 
 
 def _shipped_folders() -> list[Path]:
@@ -58,7 +64,14 @@ def _open(folder: Path) -> Model:
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise ModelError(f"{folder}: a contract without {WEIGHTS_FILE}; the model is incomplete.")
-    return Model(read_contract(folder / CONTRACT_FILE), weights)
+    model = Model(read_contract(folder / CONTRACT_FILE), weights)
+    missing = [path.name for path in model.all_weights if not path.is_file()]
+    if missing:
+        raise ModelError(
+            f"{folder}: an ensemble of {model.contract.members} members without {', '.join(missing)}; "
+            "the model is incomplete."
+        )
+    return model
 
 
 def find_model(name_or_path: str | Path) -> Model:

@@ -255,7 +255,7 @@ def test_steps_across_tile_faces_are_no_larger_than_inside(channel):
         values = predictor_of(2, margin).predict_box(raw.__getitem__, raw.shape, whole(raw.shape))
         found[margin] = excess_at_faces(values[channel], (8, 8, 8))
     assert found[6] < 1.1, found
-    assert found[0] > 1.5, f"test invalid: {found}"
+    assert found[0] > 1.2, f"test invalid: {found}"
 
 
 # --- memory ------------------------------------------------------------------------------------------------
