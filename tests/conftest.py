@@ -120,7 +120,7 @@ TRANSLATED = {"upsample": (1, 2, 2), "mean": 120.0, "std": 40.0, "intervals": {"
 
 
 def save_translator(folder, *, members=1, dropout=0.0, dtype="uint8"):
-    """Save an untrained translator of two levels, whose output is finer in the plane."""
+    """Save an untrained translator, whose output is finer in the plane."""
     import torch
 
     from connectomics.networks.build import build_network, divisor_of
@@ -135,7 +135,7 @@ def save_translator(folder, *, members=1, dropout=0.0, dtype="uint8"):
 
     network = NetworkSettings(
         name="DynUNet",
-        parameters={"filters": [4, 8], "res_block": False, "fine_features": 2},
+        parameters={"filters": [4, 8, 8], "res_block": False, "fine_features": 2},
         upsample=TRANSLATED["upsample"],
         dropout=dropout,
     )

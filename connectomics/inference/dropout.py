@@ -1,4 +1,4 @@
-"""Dropout in prediction: whole channels, the same in every tile, so that a sample is one network without seams."""
+"""Dropout in prediction: whole channels, the same in every tile, so that samples have no seams."""
 
 import hashlib
 

@@ -116,7 +116,7 @@ def choose_tile(budget: int, cost: MemoryCost, shape: Sequence[int], rule: TileR
         need = cost.peak(least)
         if need <= budget:
             raise InputError(
-                f"the GPU's memory is too little for this network: it holds tiles of {cost.most} voxels, and the "
+                f"the GPU's memory is too little for this network: it holds tiles of {cost.most} voxels, the "
                 f"smallest has {least}. Choose --device cpu."
             )
         raise InputError(

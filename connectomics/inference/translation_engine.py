@@ -60,9 +60,9 @@ class Pass:
 def plan_passes(samples: int, members: int, dropout: bool, flips: int = 1) -> list[Pass]:
     """Share passes out among the networks of an ensemble, in turn.
 
-    Up to one pass a network, each sees the tile as it is and drops nothing. With more, every pass of a network
-    with dropout draws masks of its own, and sees the `flips` mirror images in turn; without dropout the passes
-    of a network differ in the mirror image alone, and all eight are taken where `flips` is 1.
+    Up to one pass a network, each sees the tile as it is and drops nothing. With more, every pass of a
+    network with dropout draws masks of its own, and sees the `flips` mirror images in turn; without dropout
+    the passes of a network differ in the mirror image alone, and all eight are taken where `flips` is 1.
 
     Raises
     ------
@@ -76,8 +76,8 @@ def plan_passes(samples: int, members: int, dropout: bool, flips: int = 1) -> li
         images = list(IMAGES)
     if not dropout and samples > members * len(images):
         raise InputError(
-            f"--samples {samples}: this model has no dropout, and {members} network(s) see {len(images)} different "
-            f"mirror images each. Give --samples {members * len(images)} or fewer."
+            f"--samples {samples}: this model has no dropout, and its {members} network(s) see "
+            f"{len(images)} mirror images each. Give --samples {members * len(images)} or fewer."
         )
     turns = ((number % members, number // members) for number in range(samples))
     return [
@@ -139,9 +139,9 @@ class Reading:
 class TranslationEngine:
     """An engine whose channels are the mean grey value, the aleatoric and the epistemic standard deviation.
 
-    The tile is read, normalised and moved to the device once for all passes. `em` is the mean over the passes,
-    `aleatoric` the root of the mean of the variances they predict, `epistemic` the standard deviation of their
-    grey values (unbiased), both times the contract's calibration; all in grey levels, float32.
+    The tile is read, normalised and moved to the device once for all passes. `em` is the mean over the
+    passes, `aleatoric` the root of the mean of the variances they predict, `epistemic` the standard deviation
+    of their grey values (unbiased), both times the contract's calibration; all in grey levels, float32.
 
     Parameters
     ----------
@@ -269,7 +269,9 @@ def check_engine(settings: InferenceSettings) -> None:
         OpenVINO was asked for.
     """
     if settings.engine == "openvino":
-        raise InputError("engine openvino: a translation runs on torch. Choose --engine torch or leave it out.")
+        raise InputError(
+            "engine openvino: a translation runs on torch. Choose --engine torch or leave it out."
+        )
 
 
 def prepare(network: nn.Module, contract: Contract) -> nn.Module:

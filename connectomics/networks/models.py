@@ -136,12 +136,12 @@ def check_task(model: Model, *, translates: bool) -> None:
     if translates and not model.contract.translates:
         raise ModelError(
             f"model '{name}' predicts affinities and translates nothing. Run 'connectomics predict' or "
-            "'connectomics segment' with it, or name a model that translates (see 'connectomics models list')."
+            "'connectomics segment' with it, or name a model that translates ('connectomics models list')."
         )
     if not translates and model.contract.translates:
         raise ModelError(
-            f"model '{name}' predicts no affinities: it translates. Run 'connectomics translate' with it, and "
-            "segment OUT.zarr/em with another model."
+            f"model '{name}' predicts no affinities: it translates. Run 'connectomics translate' with it, "
+            "and segment OUT.zarr/em with another model."
         )
 
 

@@ -19,9 +19,9 @@ from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.tiles import scaled
 from connectomics.io.ome_zarr import create_array, open_array
 from connectomics.io.place import Place
-from connectomics.pipeline.input import NetworkInput
 from connectomics.io.volume import Volume
 from connectomics.networks.contract import Contract
+from connectomics.pipeline.input import NetworkInput
 from connectomics.roi import IntTriple, int_triple, triple
 
 CHUNK = 64
@@ -83,7 +83,7 @@ class Target:
 
     @classmethod
     def affinities(cls, name: str, contract: Contract, channels: int, on_gpus: bool) -> "Target":
-        """One array of the leading affinity channels, ``round(255 p)``, with their offsets in its attributes."""
+        """One array of the leading affinity channels, with their offsets in its attributes."""
         offsets = [list(offset) for offset in contract.offsets[:channels]]
         return cls(name, (Product(name, slice(0, channels), "uint8", {"offsets": offsets}),), on_gpus)
 
@@ -190,9 +190,7 @@ class PredictBlock:
             region, volume = self.given.region, self.given.region.volume
             box = region.in_volume(block.box)
             values = predictor.predict_box(volume.read_box, volume.shape, box, _TURN)
-            self.target.write(
-                _open(self.path, self.target), scaled(block.box, predictor.form.scale), values
-            )
+            self.target.write(_open(self.path, self.target), scaled(block.box, predictor.form.scale), values)
 
     def _loaded(self) -> Predictor:
         volume = self.given.region.volume

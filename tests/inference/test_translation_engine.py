@@ -235,7 +235,7 @@ def test_tiles_with_the_receptive_field_as_margin_equal_one_tile(raw):
 
 
 def excess_at_faces(values, core):
-    """Mean step across the tiles' faces over that across other voxels' faces, of the axis where it is largest."""
+    """Mean step across the tiles' faces over that across other voxels' faces: the largest of the axes."""
     ratios = []
     for axis, (edge, fine) in enumerate(zip(core, SCALE, strict=True)):
         steps = np.abs(np.diff(values, axis=axis)).mean(axis=tuple(a for a in range(3) if a != axis))
