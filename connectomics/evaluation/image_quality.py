@@ -1,6 +1,7 @@
 """How near a grey image comes to the real one: errors, structure and power spectrum, as sums over blocks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +39,10 @@ def structure_map(found: NDArray[np.float32], truth: NDArray[np.float32], span: 
     ndarray
         The same shape; what is nearer than half a window to a face holds mirrored voxels.
     """
-    from skimage.metrics import structural_similarity
+    from skimage import metrics
 
-    return np.asarray(structural_similarity(found, truth, win_size=WINDOW, data_range=span, full=True)[1])
+    similarity: Any = metrics.structural_similarity
+    return np.asarray(similarity(found, truth, win_size=WINDOW, data_range=span, full=True)[1], np.float64)
 
 
 def power_sums(

@@ -1,5 +1,7 @@
 """Membranes in EM: thin dark sheets, found the same way in two images and compared within a voxel."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,9 +29,10 @@ def darkness(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def threshold(samples: NDArray[np.float32]) -> float:
     """The darkness that tells membranes from the rest of the real image (Otsu), from samples of it."""
-    from skimage.filters import threshold_otsu
+    from skimage import filters
 
-    return float(threshold_otsu(samples)) if samples.max() > samples.min() else float(samples.max())
+    otsu: Any = filters.threshold_otsu
+    return float(otsu(samples)) if samples.max() > samples.min() else float(samples.max())
 
 
 def matches(
