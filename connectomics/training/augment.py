@@ -36,17 +36,18 @@ def draw_matrix(random: np.random.Generator, settings: AugmentSettings, voxel_si
     """
     matrix = np.eye(3)
     if settings.flips:
-        matrix = _signed_permutation(random, voxel_size) @ matrix
+        matrix = signed_permutation(random, voxel_size) @ matrix
     if random.random() < settings.rotate:
         scale = np.exp(random.uniform(-1, 1, 3) * math.log1p(settings.scale))
         matrix = _turn(random, voxel_size) @ np.diag(scale) @ matrix
     return matrix
 
 
-def _signed_permutation(random: np.random.Generator, voxel_size: Triple) -> Matrix:
+def signed_permutation(random: np.random.Generator, kinds: Sequence[object]) -> Matrix:
+    """Draw a mirroring and turning by quarters (3 x 3) that mixes only axes of one kind (voxel size)."""
     order = [int(axis) for axis in random.permutation(3)]
-    if any(voxel_size[a] != voxel_size[b] for a, b in enumerate(order)):
-        swap = voxel_size[1] == voxel_size[2] and random.random() < 0.5
+    if any(kinds[a] != kinds[b] for a, b in enumerate(order)):
+        swap = kinds[1] == kinds[2] and random.random() < 0.5
         order = [0, 2, 1] if swap else [0, 1, 2]
     return np.eye(3)[order] * random.choice([-1.0, 1.0], 3)[:, None]
 

@@ -3,14 +3,12 @@
 import csv
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
-from connectomics.networks.build import divisor_of
-from connectomics.training.sources import Source
-from connectomics.training.validation import Scores, validate
 
 _log = logging.getLogger(__name__)
 
@@ -18,6 +16,8 @@ COLUMNS = (
     "step", "minutes", "steps_per_second", "lr", "loss", "loss_affinities", "loss_lsd", "loss_dice",
     "loss_cldice", "loss_maximin",
     "balanced_accuracy", "voi_split", "voi_merge", "voi_sum", "threshold",
+    "loss_l1", "loss_nll", "loss_ssim", "loss_membrane", "loss_adversarial", "loss_discriminator", "shift",
+    "l1", "psnr", "ssim", "nll", "misregistration",
 )  # fmt: skip
 """Columns of metrics.csv; a cell is empty where a row has no such value."""
 
@@ -95,9 +95,9 @@ class Checkpoints(Callback):
 class Validation(Callback):
     """Validates the averaged weights every so many steps, on the first device."""
 
-    def __init__(self, sources: list[Source], metrics: Metrics) -> None:
-        self._sources, self._metrics = sources, metrics
-        self.latest: Scores = {}
+    def __init__(self, sources: Sequence[Any], metrics: Metrics) -> None:
+        self._sources, self._metrics = list(sources), metrics
+        self.latest: dict[str, float] = {}
         self._step = -1
 
     def on_train_batch_end(
@@ -117,17 +117,9 @@ class Validation(Callback):
         self._step = trainer.global_step
         if not trainer.is_global_zero or not self._sources:
             return
-        settings = pl_module.settings
         placed = [source.to(pl_module.device) for source in self._sources]
         try:
-            self.latest = validate(
-                pl_module.average,
-                placed,
-                divisor_of(settings.network),
-                settings.targets.offsets,
-                settings.validation.segmentation,
-                settings.validation.thresholds,
-            )
+            self.latest = pl_module.score(placed)
         except Exception:  # hours of training must not be lost to a score
             _log.exception("step %d: validation failed; training goes on.", trainer.global_step)
             return

@@ -11,7 +11,8 @@ from connectomics.io.opening import open_volume
 from connectomics.io.skeletons import read_skeletons
 from connectomics.io.volume import Volume
 from connectomics.roi import IntTriple
-from connectomics.training.settings import DataSettings, TruthSettings, VolumeData
+from connectomics.training.data_settings import DataSettings, VolumeData
+from connectomics.training.settings import TruthSettings
 from connectomics.training.sources import Source, make_source
 from connectomics.training.truth import with_skeletons
 
@@ -35,24 +36,36 @@ def _load(settings: DataSettings, volume: VolumeData, truth: TruthSettings) -> l
     root, size = Path(settings.root), settings.voxel_size
     image = open_volume(root / volume.raw, size)
     low, shape = _region(image, volume)
-    raw = np.asarray(image.read_box(_slices(low, shape)))
+    raw = np.asarray(image.read_box(box_of(low, shape)))
     labels = None
     if volume.labels is not None:
         painted = open_volume(root / volume.labels, size)
         labels = _read_labels(painted, _shift(painted, image, volume), low, shape)
-    score: tuple[slice, ...] = (slice(None),) * 3
-    if volume.score_region is not None:
-        score = tuple(
-            slice(first - start, last - start)
-            for (first, last), start in zip(volume.score_region, low, strict=True)
-        )
-        if any(s.start < 0 or s.stop > n or s.start >= s.stop for s, n in zip(score, shape, strict=True)):
-            raise GeometryError(f"score_region {volume.score_region} is not inside region {volume.region}.")
+    score = scored_part(volume.score_region, low, shape)
     source = make_source(raw, labels, volume.background == "unlabelled", volume.proportion, score)
     if volume.skeletons is None:
         return [source]
     z, y, x = (o + a * s for o, a, s in zip(image.offset, low, size, strict=True))
     return with_skeletons(source, read_skeletons(root / volume.skeletons), (z, y, x), size, truth)
+
+
+def scored_part(
+    score_region: tuple[tuple[int, int], ...] | None, low: IntTriple, shape: IntTriple
+) -> tuple[slice, ...]:
+    """The part of what is read (from voxel `low`, of `shape`) that is scored.
+
+    Raises
+    ------
+    GeometryError
+        It is not inside.
+    """
+    if score_region is None:
+        return (slice(None),) * 3
+    score = tuple(slice(a - start, b - start) for (a, b), start in zip(score_region, low, strict=True))
+    if any(s.start < 0 or s.stop > n or s.start >= s.stop for s, n in zip(score, shape, strict=True)):
+        region = tuple((a, a + n) for a, n in zip(low, shape, strict=True))
+        raise GeometryError(f"score_region {score_region} is not inside region {region}.")
+    return score
 
 
 def _region(image: Volume, volume: VolumeData) -> tuple[IntTriple, IntTriple]:
@@ -89,11 +102,12 @@ def _read_labels(painted: Volume, shift: IntTriple, low: IntTriple, shape: IntTr
     if any(a >= b for a, b in zip(first, last, strict=True)):
         return labels
     extent = [b - a for a, b in zip(first, last, strict=True)]
-    there = _slices([a - s for a, s in zip(first, shift, strict=True)], extent)
-    labels[_slices([a - b for a, b in zip(first, low, strict=True)], extent)] = painted.read_box(there)
+    there = box_of([a - s for a, s in zip(first, shift, strict=True)], extent)
+    labels[box_of([a - b for a, b in zip(first, low, strict=True)], extent)] = painted.read_box(there)
     return labels
 
 
-def _slices(low: Sequence[int], shape: Sequence[int]) -> tuple[slice, slice, slice]:
+def box_of(low: Sequence[int], shape: Sequence[int]) -> tuple[slice, slice, slice]:
+    """Slices (z, y, x) of a box from its first voxel and its shape."""
     z, y, x = (slice(a, a + n) for a, n in zip(low, shape, strict=True))
     return z, y, x

@@ -1,18 +1,20 @@
 """Phantoms to train on: made when a run starts, several at once, and kept beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from os import cpu_count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from connectomics.phantom.settings import PhantomSettings
 from connectomics.roi import Roi
-from connectomics.training.settings import DataSettings, Modality, PhantomData, TruthSettings
+from connectomics.training.data_settings import DataSettings, Modality, PhantomData
+from connectomics.training.settings import TruthSettings
 from connectomics.training.sources import UNLABELLED, Source, make_source
 from connectomics.training.truth import with_skeletons
 
@@ -21,29 +23,41 @@ def load_phantoms(
     settings: DataSettings, phantoms: Sequence[PhantomData], cache: Path, truth: TruthSettings
 ) -> list[Source]:
     """Make phantoms, several at once, or take them from an earlier run's cache folder."""
-    jobs = [
+    jobs = seeds_of(phantoms)
+    size, modality = settings.voxel_size[0], settings.modality
+    calls = [(cache, seed, difficulty, group.shape, size, modality) for group, seed, difficulty in jobs]
+    make_missing(_make_phantom, _cached, calls)
+    return [
+        source
+        for call, (group, seed, difficulty) in zip(calls, jobs, strict=True)
+        for source in _load(_cached(*call), group, tissue_settings(seed, difficulty, size), truth)
+    ]
+
+
+def seeds_of(phantoms: Sequence[PhantomData]) -> list[tuple[PhantomData, int, str]]:
+    """Every phantom of these groups: its group, seed and difficulty."""
+    return [
         (group, seed, group.difficulties[i % len(group.difficulties)])
         for group in phantoms
         for i, seed in enumerate(range(group.first_seed, group.first_seed + group.count))
     ]
-    if not jobs:
-        return []
-    cache.mkdir(parents=True, exist_ok=True)
-    size, modality = settings.voxel_size[0], settings.modality
-    calls = [(cache, seed, difficulty, group.shape, size, modality) for group, seed, difficulty in jobs]
-    missing = [call for call in calls if not _cached(*call).exists()]
-    workers = min(len(missing), cpu_count() or 1)
+
+
+def make_missing(
+    make: Callable[..., None], path: Callable[..., Path], calls: Sequence[tuple[Any, ...]]
+) -> None:
+    """Call `make` with the arguments of each file that does not exist at `path` of them, several at once."""
+    missing = [call for call in calls if not path(*call).exists()]
+    if not missing:
+        return
+    path(*missing[0]).parent.mkdir(parents=True, exist_ok=True)
+    make(*missing[0])  # compiles once, for all
+    workers = min(len(missing) - 1, cpu_count() or 1)
     if workers > 1:
-        _make_phantom(*missing[0])  # compiles once, for all
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            list(pool.map(_make_phantom, *zip(*missing[1:], strict=True)))
-    elif missing:
-        _make_phantom(*missing[0])
-    return [
-        source
-        for call, (group, seed, difficulty) in zip(calls, jobs, strict=True)
-        for source in _load(_cached(*call), group, _settings(seed, difficulty, size), truth)
-    ]
+            list(pool.map(make, *zip(*missing[1:], strict=True)))
+    elif workers:
+        make(*missing[1])
 
 
 def _load(path: Path, group: PhantomData, tissue: PhantomSettings, truth: TruthSettings) -> list[Source]:
@@ -70,7 +84,8 @@ def _central_cube(labels: torch.Tensor, share: float) -> torch.Tensor:
     return kept
 
 
-def _settings(seed: int, difficulty: str, voxel_size: float) -> PhantomSettings:
+def tissue_settings(seed: int, difficulty: str, voxel_size: float) -> PhantomSettings:
+    """Settings of a phantom; the tissue depends on seed and difficulty alone."""
     return PhantomSettings.parse({"seed": seed, "voxel_size": voxel_size, "difficulty": difficulty})
 
 
@@ -86,7 +101,7 @@ def _make_phantom(
 ) -> None:
     from connectomics.phantom.phantom import Phantom
 
-    phantom = Phantom(_settings(seed, difficulty, voxel_size))
+    phantom = Phantom(tissue_settings(seed, difficulty, voxel_size))
     z, y, x = (slice(0, n) for n in shape)
     raw = phantom.xray((z, y, x)) if modality == "xray" else phantom.em((z, y, x))
     path = _cached(cache, seed, difficulty, shape, voxel_size, modality)

@@ -7,63 +7,10 @@ from pydantic import Field, field_validator, model_validator
 from connectomics.affinities import parse_offsets
 from connectomics.errors import ConnectomicsError
 from connectomics.networks.contract import Head, NetworkSettings, Normalisation
-from connectomics.roi import IntTriple, Triple
+from connectomics.roi import IntTriple
 from connectomics.settings import Settings
-
-Range = tuple[int, int]
-Background = Literal["true", "unlabelled"]
-Modality = Literal["xray", "em"]
-
-
-class VolumeData(Settings):
-    """A labelled volume, or a part of it; nothing outside `region` is ever read."""
-
-    raw: str
-    """Image, relative to data.root: a volume such as cube.h5/raw."""
-    labels: str | None = None
-    """Painted labels on the same voxels, 0 where nobody painted (or background, see `background`)."""
-    skeletons: str | None = None
-    """Traced skeletons, relative to data.root: SWC, the XPRESS pickle or npz; nm in the image's frame."""
-    region: tuple[Range, Range, Range] | None = None
-    """Voxels [first, end) along z, y, x. Default: everything."""
-    score_region: tuple[Range, Range, Range] | None = None
-    """Validation only: the part of the region that is scored, in the same voxels; the rest is context."""
-    proportion: float = Field(default=1.0, gt=0)
-    """How often crops come from here, relative to the others."""
-    background: Background = "unlabelled"
-    """What label 0 is: true background (affinity 0), or unlabelled (left out of the loss)."""
-
-    @model_validator(mode="after")
-    def _has_truth(self) -> "VolumeData":
-        if self.labels is None and self.skeletons is None:
-            raise ValueError(f"{self.raw}: give labels, skeletons or both")
-        return self
-
-
-class PhantomData(Settings):
-    """Phantoms, made when a run starts and kept beside it."""
-
-    first_seed: int = Field(default=0, ge=0)
-    """Seed of the first one (training 0-999, validation 1000-1099)."""
-    count: int = Field(default=16, ge=1)
-    """How many, with consecutive seeds."""
-    shape: IntTriple = (160, 160, 160)
-    """Voxels of each, z y x."""
-    difficulties: tuple[Literal["easy", "medium", "hard"], ...] = Field(default=("medium",), min_length=1)
-    """Difficulties, taken in turn."""
-    proportion: float = Field(default=1.0, gt=0)
-    """How often crops come from these, relative to the others."""
-    painted: float = Field(default=1.0, ge=0, le=1)
-    """Share of the voxels that count as painted: a cube in the middle."""
-    skeletons: bool = False
-    """Use the skeletons of the axons, too."""
-
-    @model_validator(mode="after")
-    def _has_truth(self) -> "PhantomData":
-        if self.painted == 0 and not self.skeletons:
-            raise ValueError("phantoms without painted voxels need skeletons = true")
-        return self
-
+from connectomics.training.data_settings import DataSettings, PairData, PhantomData, VolumeData
+from connectomics.training.translation_settings import TranslationSettings
 
 class TruthSettings(Settings):
     """What is made of skeletons."""
@@ -81,25 +28,6 @@ class TruthSettings(Settings):
     """pseudo: how often the labels are made anew, at equal distances."""
     shares: tuple[float, float] = (0.3, 0.8)
     """pseudo: share of the skeleton crops with the network's labels, after the first round and the last."""
-
-
-class DataSettings(Settings):
-    """What a model is fitted to."""
-
-    root: str = "."
-    """Folder that the volumes' paths are relative to."""
-    voxel_size: Triple
-    """Voxel size of all volumes, nm zyx."""
-    modality: Modality
-    """Kind of image."""
-    volumes: tuple[VolumeData, ...] = ()
-    """Labelled volumes."""
-    phantoms: tuple[PhantomData, ...] = ()
-    """Generated volumes."""
-    normalisation: Literal["fixed", "sampled"] = "sampled"
-    """sampled: by each volume's own mean and deviation, as a user's will be; fixed: by those of all."""
-    rare_objects: float = Field(default=0.0, ge=0, le=1)
-    """Share of crops centred in an object drawn by the root of its size, so that small ones come up too."""
 
 
 class TargetSettings(Settings):
@@ -196,6 +124,8 @@ class ValidationSettings(Settings):
 
     volumes: tuple[VolumeData, ...] = ()
     """Labelled volumes."""
+    pairs: tuple[PairData, ...] = ()
+    """Pairs of volumes: a translation is scored, and its uncertainty calibrated, on them."""
     phantoms: tuple[PhantomData, ...] = ()
     """Generated volumes."""
     every: int = Field(default=500, ge=1)
@@ -232,6 +162,8 @@ class TrainSettings(Settings):
     """Folder of an earlier run of the same network, whose averaged weights this one starts from."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything drawn."""
+    members: int = Field(default=1, ge=1)
+    """Networks of a deep ensemble, trained one after the other with consecutive seeds (translation)."""
     steps: int = Field(ge=1)
     """Optimiser steps."""
     max_minutes: float | None = Field(default=None, gt=0)
@@ -262,6 +194,8 @@ class TrainSettings(Settings):
     """What it learns."""
     loss: LossSettings = LossSettings()
     """How it is judged."""
+    translation: TranslationSettings | None = None
+    """Learn to turn the input into the target of pairs (or phantoms' X-ray into EM), judged like this."""
     optimiser: OptimiserSettings = OptimiserSettings()
     """How it learns."""
     augment: AugmentSettings = AugmentSettings()
@@ -270,6 +204,38 @@ class TrainSettings(Settings):
     """What it is chosen on."""
     export: ExportSettings
     """What its contract says."""
+
+    @model_validator(mode="after")
+    def _is_one_task(self) -> "TrainSettings":
+        check_task(self)
+        return self
+
+    def heads(self) -> tuple[Head, ...]:
+        """The network's heads, in channel order."""
+        return self.translation.heads() if self.translation else self.targets.heads()
+
+
+def check_task(settings: TrainSettings) -> None:
+    """Refuse what belongs to a translation without one, and what does not belong to it.
+
+    Raises
+    ------
+    ValueError
+        Says which setting.
+    """
+    data, held_out = settings.data, settings.validation
+    if settings.translation is None:
+        if data.pairs or held_out.pairs:
+            raise ValueError("data.pairs: pairs are for a translation; add a [translation] section")
+        if settings.network.upsample != (1, 1, 1):
+            raise ValueError("network.upsample: labels are on the input's voxels; leave it out")
+        if settings.members > 1:
+            raise ValueError("members: ensembles are for a translation; add a [translation] section")
+        return
+    if data.volumes or held_out.volumes:
+        raise ValueError("data.volumes: a translation learns from data.pairs or data.phantoms")
+    if any(group.skeletons or group.painted < 1 for group in (*data.phantoms, *held_out.phantoms)):
+        raise ValueError("data.phantoms: skeletons and painted mean nothing to a translation")
 
 
 def normalisation_of(settings: DataSettings, mean: float, std: float) -> Normalisation:

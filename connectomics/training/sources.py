@@ -63,17 +63,29 @@ def make_source(
         The image is constant, or there are no objects or too many.
     """
     image = raw if raw.dtype == np.uint8 else raw.astype(np.float32)
-    std = float(image.std(dtype=np.float64))
-    if not np.isfinite(std) or std == 0:
-        raise InputError("raw: the image is constant or holds NaN; nothing can be learnt from it.")
+    mean, std = moments(image, "raw")
     return Source(
         torch.from_numpy(np.ascontiguousarray(image)),
         torch.from_numpy(_numbered(labels, raw.shape, zero_is_unlabelled)),
         proportion,
-        float(image.mean(dtype=np.float64)),
+        mean,
         std,
         score,
     )
+
+
+def moments(image: NDArray[np.generic], name: str) -> tuple[float, float]:
+    """Mean and standard deviation of an image.
+
+    Raises
+    ------
+    InputError
+        It is constant or holds NaN.
+    """
+    std = float(np.std(image, dtype=np.float64))  # type: ignore[call-overload]
+    if not np.isfinite(std) or std == 0:
+        raise InputError(f"{name}: the image is constant or holds NaN; nothing can be learnt from it.")
+    return float(np.mean(image, dtype=np.float64)), std  # type: ignore[call-overload]
 
 
 def _numbered(

@@ -6,7 +6,8 @@ import pytest
 
 from connectomics.errors import GeometryError
 from connectomics.training.loading import load_volumes
-from connectomics.training.settings import DataSettings, TruthSettings, VolumeData
+from connectomics.training.data_settings import DataSettings, VolumeData
+from connectomics.training.settings import TruthSettings
 
 
 @pytest.fixture

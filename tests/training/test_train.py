@@ -11,7 +11,7 @@ import torch
 from connectomics.errors import GeometryError, InputError, OutputExistsError, SettingsError
 from connectomics.networks.checkpoint import load_network
 from connectomics.networks.models import find_model
-from connectomics.training import callbacks
+from connectomics.training import callbacks, module
 from connectomics.training.settings import TrainSettings
 from connectomics.training.train import main, train
 
@@ -131,7 +131,7 @@ def test_a_failing_validation_does_not_lose_the_run(toy, tmp_path, monkeypatch, 
     def broken(*arguments):
         raise ValueError("no score")
 
-    monkeypatch.setattr(callbacks, "validate", broken)
+    monkeypatch.setattr(module, "validate", broken)
     model = find_model(train(toy, tmp_path / "run"))
     assert model.contract.scores == {}
     assert "validation failed" in caplog.text

@@ -1,0 +1,135 @@
+"""What every training run does: schedule, optimiser, averaged weights, time, as a Lightning module."""
+
+import copy
+import time
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import nn
+
+from connectomics.networks.build import build_network
+from connectomics.networks.contract import Head
+from connectomics.training.schedule import progress, rate
+from connectomics.training.settings import TrainSettings
+
+_AGREE_EVERY = 20
+"""Steps after which several devices agree again on the time that passed."""
+
+
+class NetworkTraining(LightningModule):
+    """A network that learns, and its average; what it learns from and how it is judged is a subclass's.
+
+    Parameters
+    ----------
+    settings
+        The run.
+    heads
+        What the network's channels mean.
+    sources
+        What crops are drawn from; moved to the device when the run starts.
+    """
+
+    def __init__(self, settings: TrainSettings, heads: Sequence[Head], sources: Sequence[Any]) -> None:
+        super().__init__()
+        self.settings, self.heads = settings, tuple(heads)
+        channels = sum(head.channels for head in self.heads)
+        torch.manual_seed(settings.seed)
+        self.network: nn.Module = build_network(settings.network, 1, channels)
+        self.average: nn.Module = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.minutes_before, self.done, self._agreed = 0.0, 0.0, 0.0
+        self._started = time.monotonic()
+        self.sources = list(sources)
+        self.latest: dict[str, torch.Tensor] = {}
+
+    def draw_from(self, sources: Sequence[Any]) -> None:
+        """Draw crops from these from now on."""
+        raise NotImplementedError
+
+    def score(self, sources: Sequence[Any]) -> dict[str, float]:
+        """Scores of the averaged weights on held-out sources, on the module's device."""
+        raise NotImplementedError
+
+    @property
+    def minutes(self) -> float:
+        """Minutes trained, earlier runs of a resumed training included."""
+        return self.minutes_before + (time.monotonic() - self._started) / 60
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of the network; the averaged one always evaluates."""
+        super().train(mode)
+        self.average.eval()
+        return self
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; norms and biases do not decay."""
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for parameter in self.network.parameters():
+            groups[parameter.ndim > 1].append(parameter)
+        decay = self.settings.optimiser.weight_decay
+        return torch.optim.AdamW(
+            [{"params": groups[True], "weight_decay": decay}, {"params": groups[False], "weight_decay": 0.0}],
+            lr=self.settings.optimiser.lr,
+        )
+
+    def on_fit_start(self) -> None:
+        """Move the volumes to the device and prepare the network for it."""
+        self._started = time.monotonic()
+        settings = self.settings
+        self.draw_from(self.sources)
+        self._layout = torch.channels_last_3d if settings.channels_last else torch.contiguous_format
+        self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
+        compiled = torch.compile(self.network) if settings.compile else self.network
+        self._forward = [compiled]  # in a list: not a second child with the same weights
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Output of the network that learns, (n, channels, z, y, x)."""
+        output: torch.Tensor = self._forward[0](image.contiguous(memory_format=self._layout))
+        return output
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the learning rate by progress; stop when all is done."""
+        step = self.global_step
+        if step % _AGREE_EVERY == 0 or not self._agreed:
+            self._agreed = self._shared_minutes()
+        minutes = self.minutes if self.trainer.world_size == 1 else self._agreed
+        self.done = progress(step, self.settings.steps, minutes, self.settings.max_minutes)
+        factor = rate(self.done, self.settings.optimiser.warmup)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.settings.optimiser.lr * factor
+        if self.done >= 1:
+            self.trainer.should_stop = True
+
+    def _shared_minutes(self) -> float:
+        if self.trainer.world_size == 1:
+            return self.minutes
+        return float(self.trainer.strategy.broadcast(self.minutes, src=0))
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """Take a step, then average: callbacks that come after it save and validate both."""
+        super().optimizer_step(*arguments, **named)
+        self._average_weights()
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        """Draw the averaged weights towards the new ones; early on they follow quickly."""
+        step = self.global_step
+        decay = min(self.settings.optimiser.ema, (1 + step) / (10 + step))
+        # parameters() and buffers() name every tensor once; a state_dict names some of DynUNet's twice
+        kept = [*self.average.parameters(), *self.average.buffers()]
+        new = [*self.network.parameters(), *self.network.buffers()]
+        pairs = [(a, b.detach()) for a, b in zip(kept, new, strict=True)]
+        moving = [(a, b) for a, b in pairs if a.is_floating_point()]
+        torch._foreach_lerp_([a for a, _ in moving], [b for _, b in moving], 1 - decay)
+        for count, newer in pairs:
+            if not count.is_floating_point():
+                count.copy_(newer)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the time that was trained."""
+        checkpoint["minutes"] = self.minutes
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from the time that was trained."""
+        self.minutes_before = float(checkpoint["minutes"])

@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Write the X-ray that an EM volume might have given: coarser, blurred, with fringes, noise and artefacts.
+
+    scripts/simulate_xray.py ../shared/data/fib25/fib25_train2.h5/raw fib25-xray.zarr --voxel-size 10 10 10 \
+        --set seed=2000 --set dark=68 --set bright=172
+
+The image is OUT/xray, uint8; settings (connectomics/phantom/simulate.py) are kept in its attributes.
+"""
+
+import argparse
+
+import numpy as np
+
+from connectomics.io.ome_zarr import create_array
+from connectomics.io.opening import open_volume
+from connectomics.io.pyramid import build_pyramid
+from connectomics.phantom.simulate import SimulatedXray, XraySimulation
+from connectomics.settings import apply_overrides
+
+BLOCK = 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("volume", help="EM image")
+    parser.add_argument("output", help="OME-Zarr group to write; must not exist")
+    parser.add_argument("--voxel-size", nargs=3, type=float, help="nm, z y x, where the file states none")
+    parser.add_argument("--set", action="append", default=[], metavar="key=value", help="a setting")
+    options = parser.parse_args()
+    settings = XraySimulation.parse(apply_overrides({}, options.set), "--set")
+    simulated = SimulatedXray(open_volume(options.volume, options.voxel_size), settings)
+    target = create_array(
+        options.output,
+        "xray",
+        shape=simulated.shape,
+        dtype=np.uint8,
+        chunks=(BLOCK,) * 3,
+        voxel_size=simulated.voxel_size,
+        offset=simulated.offset,
+        attributes={"simulated": settings.model_dump(mode="json") | {"levels": simulated.levels}},
+    )
+    for corner in np.ndindex(*(-(-n // BLOCK) for n in simulated.shape)):
+        z, y, x = (slice(BLOCK * c, min(BLOCK * c + BLOCK, n)) for c, n in zip(corner, simulated.shape, strict=True))
+        target.write_box((z, y, x), simulated.xray((z, y, x)))
+    if min(simulated.shape) > BLOCK:
+        build_pyramid(options.output, "xray", 2)
+    print(f"{options.output}/xray: {simulated.shape} voxels of {simulated.voxel_size} nm, levels {simulated.levels}")
+
+
+if __name__ == "__main__":
+    main()
