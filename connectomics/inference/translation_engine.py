@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 IMAGES = ((), (0, 1, 2), (0, 1), (2,), (1, 2), (0,), (0, 2), (1,))
 """Mirrored axes (zyx) of each mirror image, in the order in which passes take them."""
 
+DROPOUT_PASSES = 8
+"""Passes of one network with dropout, unless told otherwise."""
+
 WORKING_FLOATS = 6
 """float32 values per output voxel while passes are summed: three sums and as much in between."""
 
@@ -84,6 +87,13 @@ def plan_passes(samples: int, members: int, dropout: bool, flips: int = 1) -> li
         Pass(member, images[turn % len(images)], f"{member}/{turn}" if dropout else None)
         for member, turn in turns
     ]
+
+
+def default_samples(contract: Contract) -> int:
+    """Passes per tile where nobody says: those that the uncertainty was calibrated with."""
+    if contract.uncertainty is not None and contract.uncertainty.samples is not None:
+        return contract.uncertainty.samples
+    return contract.members if contract.members > 1 or not contract.network.dropout else DROPOUT_PASSES
 
 
 def channel_names(contract: Contract, samples: int) -> tuple[str, ...]:

@@ -97,6 +97,8 @@ class UncertaintyScales(Settings):
     """Factor on the standard deviation over samples, members and flips."""
     intervals: dict[str, float] = Field(default_factory=dict)
     """Nominal coverage ("0.5", "0.8", ...): half-width of that interval, in total standard deviations."""
+    samples: int | None = Field(default=None, ge=1)
+    """Passes per tile that it was calibrated with, which prediction takes unless told otherwise."""
 
 
 class Contract(Settings):

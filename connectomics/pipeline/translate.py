@@ -1,11 +1,17 @@
 """Turn a volume into one of another modality, with maps of how sure each voxel is."""
 
+import logging
 from typing import Any
 
 from connectomics.blockwise.output import open_run
 from connectomics.blockwise.progress import Progress
 from connectomics.inference.settings import InferenceSettings, SamplingSettings
-from connectomics.inference.translation_engine import channel_names, check_engine, plan_passes
+from connectomics.inference.translation_engine import (
+    channel_names,
+    check_engine,
+    default_samples,
+    plan_passes,
+)
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.place import Place
 from connectomics.io.pyramid import build_pyramid
@@ -15,6 +21,8 @@ from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Product, Target, run_network
 from connectomics.pipeline.resources import open_pool, pyramid_levels, share_inference
 from connectomics.pipeline.settings import RegionSettings, RunSettings
+
+log = logging.getLogger(__name__)
 
 PRODUCTS = ("em", "aleatoric", "epistemic")
 STEP = "translation"
@@ -51,8 +59,10 @@ def translate_volume(
     check_task(find_model(model_name), translates=True)
     check_engine(inference)
     given = open_input(location, model_name, region, rescale)
-    contract, samples = given.model.contract, sampling.samples
+    contract = given.model.contract
+    samples = sampling.samples or default_samples(contract)
     plan_passes(samples, contract.members, contract.network.dropout > 0, inference.flips)
+    _check_calibration(contract, samples)
     identity = given.identity("translate", inference) | {"samples": samples}
     target = _target(contract, samples, run_settings.gpu_per_worker)
     names = [product.name for product in target.products]
@@ -75,6 +85,19 @@ def translate_volume(
         }
         run.ledger.note("complete", report)
     return report
+
+
+def _check_calibration(contract: Contract, samples: int) -> None:
+    scales = contract.uncertainty
+    if scales is None:
+        log.warning("model '%s': its uncertainty is not calibrated.", contract.name)
+    elif scales.samples not in (None, samples):
+        log.warning(
+            "model '%s': its uncertainty was calibrated with %d passes; with %d the intervals may be off.",
+            contract.name,
+            scales.samples,
+            samples,
+        )
 
 
 def _target(contract: Contract, samples: int, on_gpus: bool) -> Target:
