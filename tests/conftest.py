@@ -151,7 +151,9 @@ def save_translator(folder, *, members=1, dropout=0.0, dtype="uint8"):
         members=members,
         margin=(8, 8, 8),
         divisor=divisor_of(network),
-        uncertainty=UncertaintyScales(aleatoric=1.2, epistemic=1.5, intervals=TRANSLATED["intervals"], samples=4),
+        uncertainty=UncertaintyScales(
+            aleatoric=1.2, epistemic=1.5, intervals=TRANSLATED["intervals"], samples=4
+        ),
     )
     networks = []
     for member in range(members):

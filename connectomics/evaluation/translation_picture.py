@@ -20,8 +20,8 @@ def draw_translation(
 ) -> "Figure":
     """Draw one place six times (fewer without some spread): X-ray, translation, real EM, spreads, |error|.
 
-    Translation and real EM share their stretch of grey values; spreads and error share one scale of grey levels,
-    up to the 99th percentile of the error, so that where the error is larger than stated shows.
+    Translation and real EM share their stretch of grey values; spreads and error share one scale of grey
+    levels, up to the 99th percentile of the error, so that where the error is larger than stated shows.
 
     Parameters
     ----------

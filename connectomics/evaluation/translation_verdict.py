@@ -54,7 +54,9 @@ class Verdict:
                 "Make the X-ray coarser."
             )
         if abs(self.gain) <= CLEAR * self.gain_spread:
-            said = f"translation made no clear difference ({self.gain:+.3f} bits, spread {self.gain_spread:.3f})"
+            said = (
+                f"translation made no clear difference ({self.gain:+.3f} bits, spread {self.gain_spread:.3f})"
+            )
         elif self.gain > 0:
             said = f"translation helped, by {self.gain:.3f} bits"
         else:

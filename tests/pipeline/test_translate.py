@@ -65,7 +65,9 @@ def test_arrays_lie_where_the_volume_lies_on_the_finer_grid(clean, volume):
         assert open_volume(f"{clean}/{name}/1").shape == (24, 40, 36)
     assert [found.dtype for found in arrays(clean).values()] == ["uint8", "float16", "float16"]
     report = json.loads(clean.with_suffix(".json").read_text())
-    assert report["arrays"] == list(NAMES) and report["shape"] == list(fine) and report["samples"] == 4  # as calibrated
+    assert (
+        report["arrays"] == list(NAMES) and report["shape"] == list(fine) and report["samples"] == 4
+    )  # as calibrated
 
 
 def test_arrays_hold_what_the_engine_says(clean, volume, translator):
