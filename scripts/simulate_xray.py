@@ -40,11 +40,15 @@ def main() -> None:
         attributes={"simulated": settings.model_dump(mode="json") | {"levels": simulated.levels}},
     )
     for corner in np.ndindex(*(-(-n // BLOCK) for n in simulated.shape)):
-        z, y, x = (slice(BLOCK * c, min(BLOCK * c + BLOCK, n)) for c, n in zip(corner, simulated.shape, strict=True))
+        z, y, x = (
+            slice(BLOCK * c, min(BLOCK * c + BLOCK, n)) for c, n in zip(corner, simulated.shape, strict=True)
+        )
         target.write_box((z, y, x), simulated.xray((z, y, x)))
     if min(simulated.shape) > BLOCK:
         build_pyramid(options.output, "xray", 2)
-    print(f"{options.output}/xray: {simulated.shape} voxels of {simulated.voxel_size} nm, levels {simulated.levels}")
+    print(
+        f"{options.output}/xray: {simulated.shape} voxels of {simulated.voxel_size} nm, levels {simulated.levels}"
+    )
 
 
 if __name__ == "__main__":

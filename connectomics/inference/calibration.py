@@ -62,7 +62,9 @@ def calibrate(
     """
     parts = [np.asarray(values, np.float64).ravel() for values in (error, aleatoric, epistemic)]
     if len({len(part) for part in parts}) > 1:
-        raise InputError(f"calibration: shapes differ: {[np.shape(v) for v in (error, aleatoric, epistemic)]}.")
+        raise InputError(
+            f"calibration: shapes differ: {[np.shape(v) for v in (error, aleatoric, epistemic)]}."
+        )
     step = max(1, len(parts[0]) // voxels)
     values = np.stack([part[::step] for part in parts])
     values = values[:, np.isfinite(values).all(0)]

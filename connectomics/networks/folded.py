@@ -33,7 +33,7 @@ class Folded(nn.Module):
 
 
 def fold(image: torch.Tensor, edges: IntTriple) -> torch.Tensor:
-    """Blocks of voxels into channels: (n, c, z, y, x) -> (n, c * a*b*d, z/a, y/b, x/d) for edges (a, b, d)."""
+    """Blocks of a x b x d voxels into channels: (n, c, z, y, x) -> (n, c * a*b*d, z/a, y/b, x/d)."""
     n, c, z, y, x = image.shape
     a, b, d = edges
     cells = image.reshape(n, c, z // a, a, y // b, b, x // d, d)

@@ -29,7 +29,7 @@ class XraySimulation(Settings):
     difficulty: Literal["easy", "medium", "hard"] = "medium"
     """How noisy, streaky and low in contrast it is, as of phantoms."""
     dark: float | None = None
-    """EM grey value of full density (membranes, myelin). Default: the 5% quantile of a sample of the volume."""
+    """EM grey value of full density (membranes, myelin). Default: 5% quantile of a sample of the volume."""
     bright: float | None = None
     """EM grey value of no density (cytoplasm). Default: the 95% quantile of the sample."""
     blur: float | None = Field(default=None, gt=0, le=1.5)
@@ -84,7 +84,9 @@ class SimulatedXray:
         self.settings = settings or XraySimulation()
         factor = self.settings.factor
         if volume.channels is not None:
-            raise GeometryError(f"{volume.name}: expected a (z, y, x) volume, got {volume.channels} channels.")
+            raise GeometryError(
+                f"{volume.name}: expected a (z, y, x) volume, got {volume.channels} channels."
+            )
         z, y, x = (n // f for n, f in zip(volume.shape, factor, strict=True))
         if min(z, y, x) < 1:
             raise GeometryError(f"{volume.name}: shape {volume.shape} is smaller than one voxel of {factor}.")
@@ -105,7 +107,9 @@ class SimulatedXray:
         self.levels = dark, bright
         """EM grey values of full density and of none."""
         self._look = self.settings.look()
-        self._key = np.uint64(np.random.Generator(np.random.PCG64([self.settings.seed, 15485863])).integers(2**63))
+        self._key = np.uint64(
+            np.random.Generator(np.random.PCG64([self.settings.seed, 15485863])).integers(2**63)
+        )
 
     def xray(self, box: Box) -> NDArray[np.uint8]:
         """Grey values of a box of X-ray voxels.
@@ -157,11 +161,14 @@ def _mirrored(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 def _grey_levels(volume: Volume) -> tuple[float, float]:
     """5% and 95% quantile over blocks spread evenly through a volume: the same at every call."""
     starts = [
-        np.unique(np.linspace(0, max(0, n - _SAMPLED_EDGE), _SAMPLED_BLOCKS).astype(int)) for n in volume.shape
+        np.unique(np.linspace(0, max(0, n - _SAMPLED_EDGE), _SAMPLED_BLOCKS).astype(int))
+        for n in volume.shape
     ]
     values = []
     for corner in product(*starts):
-        z, y, x = (slice(int(a), min(int(a) + _SAMPLED_EDGE, n)) for a, n in zip(corner, volume.shape, strict=True))
+        z, y, x = (
+            slice(int(a), min(int(a) + _SAMPLED_EDGE, n)) for a, n in zip(corner, volume.shape, strict=True)
+        )
         values.append(volume.read_box((z, y, x)).ravel())
     dark, bright = np.quantile(np.concatenate(values), (0.05, 0.95))
     return float(dark), float(bright)

@@ -9,7 +9,6 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
-
 _log = logging.getLogger(__name__)
 
 COLUMNS = (

@@ -70,13 +70,18 @@ def _load(settings: DataSettings, pair: PairData, factor: IntTriple) -> list[Pai
     inputs = [raw.read_box(box_of(low, shape))] if raw else _simulated(pair, truth, fine, factor)
     share = pair.proportion / len(inputs)
     made = make_pair(inputs[0], truth, share, score)
-    return [made, *(replace(make_pair(image, truth, share, score), target=made.target) for image in inputs[1:])]
+    return [
+        made,
+        *(replace(make_pair(image, truth, share, score), target=made.target) for image in inputs[1:]),
+    ]
 
 
 def _check_size(volume: Volume, expected: Sequence[float], by: str) -> None:
     pairs = zip(volume.voxel_size, expected, strict=True)
     if any(abs(got / want - 1) > _SAME_SIZE for got, want in pairs):
-        raise GeometryError(f"{volume.name}: voxels of {volume.voxel_size} nm; by {by} they are {tuple(expected)}.")
+        raise GeometryError(
+            f"{volume.name}: voxels of {volume.voxel_size} nm; by {by} they are {tuple(expected)}."
+        )
 
 
 def _shift(raw: Volume, target: Volume, pair: PairData) -> NDArray[np.int64]:
@@ -113,7 +118,9 @@ def _simulated(
     if wanted is None:
         return []
     if "factor" in wanted.model_fields_set and wanted.factor != factor:
-        raise SettingsError(f"simulate.factor: is network.upsample, {factor}; leave it out (got {wanted.factor}).")
+        raise SettingsError(
+            f"simulate.factor: is network.upsample, {factor}; leave it out (got {wanted.factor})."
+        )
     volume = Volume(truth, voxel_size, (0.0, 0.0, 0.0), pair.target)
     inputs = []
     for seed in range(wanted.seed, wanted.seed + wanted.count):
@@ -140,9 +147,13 @@ def load_phantom_pairs(
             f"all axes, got {settings.voxel_size} and {factor}."
         )
     if settings.modality != "xray":
-        raise SettingsError("data.phantoms: pairs of phantoms lead from X-ray to EM; data.modality must be 'xray'.")
+        raise SettingsError(
+            "data.phantoms: pairs of phantoms lead from X-ray to EM; data.modality must be 'xray'."
+        )
     jobs = seeds_of(phantoms)
-    calls = [(cache, seed, kind, group.shape, settings.voxel_size[0], factor[0]) for group, seed, kind in jobs]
+    calls = [
+        (cache, seed, kind, group.shape, settings.voxel_size[0], factor[0]) for group, seed, kind in jobs
+    ]
     make_missing(_make_pair, _cached, calls)
     sources = []
     for call, (group, _, _) in zip(calls, jobs, strict=True):
@@ -156,11 +167,15 @@ def _cached(cache: Path, seed: int, kind: str, shape: Sequence[int], voxel_size:
     return cache / f"pair-{kind}-{seed}-{edges}-{voxel_size:g}nm-by-{factor}.npz"
 
 
-def _make_pair(cache: Path, seed: int, kind: str, shape: Sequence[int], voxel_size: float, factor: int) -> None:
+def _make_pair(
+    cache: Path, seed: int, kind: str, shape: Sequence[int], voxel_size: float, factor: int
+) -> None:
     from connectomics.phantom.phantom import Phantom
 
     xray = Phantom(tissue_settings(seed, kind, voxel_size)).xray(box_of((0, 0, 0), shape))
-    em = Phantom(tissue_settings(seed, kind, voxel_size / factor)).em(box_of((0, 0, 0), [n * factor for n in shape]))
+    em = Phantom(tissue_settings(seed, kind, voxel_size / factor)).em(
+        box_of((0, 0, 0), [n * factor for n in shape])
+    )
     path = _cached(cache, seed, kind, shape, voxel_size, factor)
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, raw=xray, target=em)
@@ -168,7 +183,10 @@ def _make_pair(cache: Path, seed: int, kind: str, shape: Sequence[int], voxel_si
 
 
 def make_pair(
-    raw: NDArray[Any], target: NDArray[Any], proportion: float = 1.0, score: tuple[slice, ...] = (slice(None),) * 3
+    raw: NDArray[Any],
+    target: NDArray[Any],
+    proportion: float = 1.0,
+    score: tuple[slice, ...] = (slice(None),) * 3,
 ) -> PairSource:
     """A pair from arrays (z, y, x), each standardised by its own mean and deviation.
 
@@ -193,4 +211,6 @@ def check_crop_fits(sources: Iterable[PairSource], crop: IntTriple) -> None:
     """
     for source in sources:
         if any(n < c for n, c in zip(source.raw.shape, crop, strict=True)):
-            raise InputError(f"data: a pair of {tuple(source.raw.shape)} input voxels is smaller than the crop {crop}.")
+            raise InputError(
+                f"data: a pair of {tuple(source.raw.shape)} input voxels is smaller than the crop {crop}."
+            )

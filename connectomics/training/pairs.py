@@ -87,7 +87,7 @@ class PairCropper:
         self._shares = shares / shares.sum()
 
     def batch(self, step: int, rank: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-        """The batch of a step: input (n, 1, z, y, x) and target (n, 1, z * fz, ...), float32, standardised."""
+        """The batch of a step: input (n, 1, z, y, x) and finer target (n, 1, ...), float32, standardised."""
         random = np.random.default_rng([self._seed, step, rank])
         pairs = [self._sample(random) for _ in range(self._batch)]
         image, target = (torch.stack(part)[:, None] for part in zip(*pairs, strict=True))

@@ -12,6 +12,7 @@ from connectomics.settings import Settings
 from connectomics.training.data_settings import DataSettings, PairData, PhantomData, VolumeData
 from connectomics.training.translation_settings import TranslationSettings
 
+
 class TruthSettings(Settings):
     """What is made of skeletons."""
 

@@ -1,6 +1,7 @@
 """A training volume as it is held on the device: image, labels, and where its crops come from."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def make_source(
     )
 
 
-def moments(image: NDArray[np.generic], name: str) -> tuple[float, float]:
+def moments(image: NDArray[Any], name: str) -> tuple[float, float]:
     """Mean and standard deviation of an image.
 
     Raises
@@ -82,10 +83,10 @@ def moments(image: NDArray[np.generic], name: str) -> tuple[float, float]:
     InputError
         It is constant or holds NaN.
     """
-    std = float(np.std(image, dtype=np.float64))  # type: ignore[call-overload]
+    std = float(np.std(image, dtype=np.float64))
     if not np.isfinite(std) or std == 0:
         raise InputError(f"{name}: the image is constant or holds NaN; nothing can be learnt from it.")
-    return float(np.mean(image, dtype=np.float64)), std  # type: ignore[call-overload]
+    return float(np.mean(image, dtype=np.float64)), std
 
 
 def _numbered(

@@ -20,7 +20,7 @@ class TranslationSettings(Settings):
     ssim: float = Field(default=0.0, ge=0)
     """Weight of 1 - structural similarity (MONAI)."""
     membrane: float = Field(default=0.0, ge=0)
-    """Weight of the cross-entropy between an EM network's affinities on the real and the translated image."""
+    """Weight of the cross-entropy between an EM network's affinities on real and translated images."""
     membrane_model: str | None = None
     """EM segmentation model (name or folder) for the membrane loss; at the target's voxel size."""
     membrane_crop: IntTriple = (48, 48, 48)

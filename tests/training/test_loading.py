@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from connectomics.errors import GeometryError
-from connectomics.training.loading import load_volumes
 from connectomics.training.data_settings import DataSettings, VolumeData
+from connectomics.training.loading import load_volumes
 from connectomics.training.settings import TruthSettings
 
 

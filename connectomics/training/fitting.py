@@ -1,0 +1,126 @@
+"""Fitting a network: claim the run's folder, train to the end, go on where an earlier run stopped."""
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from connectomics.errors import OutputExistsError, SettingsError
+from connectomics.networks.build import divisor_of
+from connectomics.networks.models import CONTRACT_FILE
+from connectomics.training.callbacks import LAST
+from connectomics.training.network_training import NetworkTraining
+from connectomics.training.settings import TrainSettings
+
+_FREE = {"max_minutes", "device", "checkpoint_every", "log_every", "compile", "channels_last"}
+"""Settings that a resumed run may change."""
+
+
+class Steps:
+    """Step numbers without end; nothing to save, because batches follow the trainer's step."""
+
+    def __iter__(self) -> Iterator[int]:
+        """Count up."""
+        return iter(range(sys.maxsize))
+
+    def state_dict(self) -> dict[str, int]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Nothing to take up."""
+
+
+def check_crop(settings: TrainSettings) -> None:
+    """Refuse crops that the network cannot take."""
+    divisor = divisor_of(settings.network)
+    if any(n % d or n <= 0 for n, d in zip(settings.crop, divisor, strict=True)):
+        raise SettingsError(f"crop: must be multiples of the network's {divisor}, got {settings.crop}.")
+
+
+def claim(folder: Path, settings: TrainSettings) -> bool:
+    """Take the folder for this run; True if the run is complete already."""
+    values = json.loads(settings.model_dump_json(exclude=_FREE))
+    record = folder / "settings.json"
+    if record.exists():
+        there = json.loads(record.read_text(encoding="utf-8"))
+        differing = sorted(k for k in values.keys() | there.keys() if values.get(k) != there.get(k))
+        if differing:
+            raise OutputExistsError(
+                f"{folder}: holds a run with other settings ({', '.join(differing)}). Choose "
+                "another --output, or remove it."
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    return (folder / "model" / CONTRACT_FILE).exists()
+
+
+def start_from(module: NetworkTraining, checkpoint: Path) -> None:
+    """Give the network the averaged weights of an earlier run."""
+    if not checkpoint.exists():
+        raise SettingsError(f"start_from: {checkpoint} does not exist; name the folder of a run.")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    averaged = {k.removeprefix("average."): v for k, v in state.items() if k.startswith("average.")}
+    try:
+        module.network.load_state_dict(averaged)
+    except RuntimeError as error:
+        raise SettingsError(f"start_from: {checkpoint} holds another network: {error}.") from None
+    module.average.load_state_dict(averaged)
+
+
+def fit(module: NetworkTraining, folder: Path, callbacks: list[Any]) -> int:
+    """Train to the end of the schedule, from the folder's last checkpoint where there is one.
+
+    Returns
+    -------
+    int
+        Optimiser steps taken.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The run was interrupted before its end.
+    SettingsError
+        The device is not there.
+    """
+    from lightning.pytorch import Trainer
+
+    settings = module.settings
+    torch.set_float32_matmul_precision("high")
+    cuda = settings.device != "cpu" and torch.cuda.is_available()
+    if settings.device == "cuda" and not cuda:
+        raise SettingsError("device: 'cuda' was asked for, but there is no CUDA device; use device=auto.")
+    half = settings.precision == "bf16" or (
+        settings.precision == "auto" and cuda and torch.cuda.is_bf16_supported()
+    )
+    several = cuda and torch.cuda.device_count() > 1
+    last = folder / LAST
+    with warnings.catch_warnings():
+        # the dataloader is a count of steps, which a warning about its workers or its length misses
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message=".*lr_scheduler.*")
+        trainer = Trainer(
+            accelerator="cuda" if cuda else "cpu",
+            devices="auto" if cuda else 1,
+            strategy="ddp" if several else "auto",
+            precision="bf16-mixed" if half else "32-true",
+            max_steps=settings.steps,
+            gradient_clip_val=settings.optimiser.clip,
+            benchmark=cuda,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=folder,
+        )
+        resume = str(last) if last.exists() else None
+        trainer.fit(module, Steps(), ckpt_path=resume, weights_only=True if resume else None)
+    if trainer.interrupted or (module.done < 1 and trainer.global_step < settings.steps):
+        raise KeyboardInterrupt
+    return int(trainer.global_step)
