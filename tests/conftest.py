@@ -115,6 +115,53 @@ def save_toy(folder, fit=lambda network: None):
     return save_model(folder, network, contract)
 
 
+TRANSLATED = {"upsample": (1, 2, 2), "mean": 120.0, "std": 40.0, "intervals": {"0.5": 0.7, "0.9": 1.7}}
+"""What a toy translator makes of a volume, and how."""
+
+
+def save_translator(folder, *, members=1, dropout=0.0, dtype="uint8"):
+    """Save an untrained translator, whose output is finer in the plane."""
+    import torch
+
+    from connectomics.networks.build import build_network, divisor_of
+    from connectomics.networks.checkpoint import save_model
+    from connectomics.networks.contract import (
+        Contract,
+        Head,
+        NetworkSettings,
+        Normalisation,
+        UncertaintyScales,
+    )
+
+    network = NetworkSettings(
+        name="DynUNet",
+        parameters={"filters": [4, 8, 8], "res_block": False, "fine_features": 2},
+        upsample=TRANSLATED["upsample"],
+        dropout=dropout,
+    )
+    contract = Contract(
+        name="translator",
+        network=network,
+        heads=(Head(kind="intensity"), Head(kind="log_variance")),
+        voxel_size=VOXEL_SIZE,
+        modality="xray",
+        normalisation=Normalisation(mean=120.0, std=60.0),
+        output_normalisation=Normalisation(mean=TRANSLATED["mean"], std=TRANSLATED["std"]),
+        output_dtype=dtype,
+        members=members,
+        margin=(8, 8, 8),
+        divisor=divisor_of(network),
+        uncertainty=UncertaintyScales(
+            aleatoric=1.2, epistemic=1.5, intervals=TRANSLATED["intervals"], samples=4
+        ),
+    )
+    networks = []
+    for member in range(members):
+        torch.manual_seed(member)
+        networks.append(build_network(network, 1, 2))
+    return save_model(folder, networks, contract)
+
+
 def fit_to_brightness(network, cells):
     """Forty steps towards affinity = brightness."""
     import torch

@@ -21,8 +21,10 @@ MANY_PARAMETERS = {
     # the options of a command, and the pipeline's entry points that take the same
     "connectomics/cli/predict.py": {"predict"},
     "connectomics/cli/segment.py": {"segment"},
+    "connectomics/cli/translate.py": {"translate"},
     "connectomics/pipeline/predict.py": {"predict_volume"},
     "connectomics/pipeline/segment.py": {"segment_volume"},
+    "connectomics/pipeline/translate.py": {"translate_volume"},
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 TOP_LEVEL = {"pyproject.toml", "README.md", "LICENSE", "connectomics", "plugins", "scripts", "tests", "data"}

@@ -1,15 +1,22 @@
-"""`connectomics evaluate`: compare a segmentation with truth."""
+"""`connectomics evaluate`: compare a segmentation, or a translation, with truth."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from connectomics.cli.options import POOL, REGION, REPORT, PoolOptions, Region, Report, deliver
 from connectomics.cli.session import session
+from connectomics.evaluation.settings import CompareSettings
+
+Compare = Annotated[CompareSettings, Parameter(name="*", group="Parameters")]
+COMPARE = CompareSettings()
 
 
 def evaluate(
     segmentation: str,
     truth: str,
     *,
-    mask: str | None = None,
-    worst: int = 0,
+    compare: Compare = COMPARE,
     region: Region = REGION,
     run: PoolOptions = POOL,
     report: Report = REPORT,
@@ -18,19 +25,20 @@ def evaluate(
 
     Voxels with truth 0 or outside the mask are left out; predicted 0 counts as one label.
 
+    A translation is compared with the real EM: PSNR, SSIM, L1, power spectrum and membranes, and where
+    aleatoric and epistemic lie beside it, the coverage of its intervals and how it ranks the worst errors.
+
     Parameters
     ----------
     segmentation
-        Label volume, such as out.zarr/labels/segmentation.
+        Label volume, such as out.zarr/labels/segmentation; or what translate wrote, OUT.zarr or OUT.zarr/em,
+        known by its attributes; or with --image any grey image.
     truth
-        Label volume, or skeletons: SWC file or folder, npz, or the XPRESS pickle.
-    mask
-        Volume; only where it is non-zero is compared.
-    worst
-        List this many of the objects that lose most.
+        Label volume, or skeletons: SWC file or folder, npz, or the XPRESS pickle; for a translation the real
+        EM on the same voxels.
     """
     from connectomics.pipeline.evaluate import evaluate_segmentation
 
     with session(report) as display:
-        result = evaluate_segmentation(segmentation, truth, mask, region, worst, run, display)
+        result = evaluate_segmentation(segmentation, truth, compare, region, run, display)
     deliver(result, report, "evaluate")

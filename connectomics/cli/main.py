@@ -25,6 +25,7 @@ COMMANDS = (
     "convert",
     "train",
     "predict",
+    "translate",
     "segment",
     "cascade",
     "evaluate",

@@ -131,7 +131,7 @@ class _Counted:
         if not truth.any():
             return merge_contingencies([])
         found = self.segmentation.read_box(block.box)
-        return count_contingency(found, truth, _any_channel(mask[0]) if mask else None)
+        return count_contingency(found, truth, any_channel(mask[0]) if mask else None)
 
 
 def _with_skeletons(
@@ -151,7 +151,7 @@ def _masked(skeletons: Skeletons, mask: Volume) -> Skeletons:
     """The nodes where the mask is non-zero, and the edges between them."""
 
     def read(box: Box) -> Any:
-        return _any_channel(mask.read_box(box))
+        return any_channel(mask.read_box(box))
 
     keep = labels_at_nodes(read, mask.shape, mask.voxel_size, mask.offset, skeletons.nodes) != 0
     renumbered = np.cumsum(keep) - 1
@@ -159,7 +159,8 @@ def _masked(skeletons: Skeletons, mask: Volume) -> Skeletons:
     return Skeletons(skeletons.nodes[keep], edges, skeletons.ids[keep], skeletons.radii[keep])
 
 
-def _any_channel(mask: Any) -> Any:
+def any_channel(mask: Any) -> Any:
+    """Where a mask, of one channel or several, is non-zero in any of them."""
     return (mask != 0).any(axis=0) if mask.ndim == 4 else mask != 0
 
 
@@ -169,4 +170,7 @@ def _check_labels(volume: Volume) -> None:
             f"{volume.name}: expected labels (z, y, x), got {volume.channels} channels; choose one."
         )
     if volume.dtype.kind not in "uib":
-        raise InputError(f"{volume.name}: expected integer labels, got {volume.dtype}; is it a raw volume?")
+        raise InputError(
+            f"{volume.name}: expected integer labels, got {volume.dtype}; is it a raw volume? "
+            "(Images are compared with --image.)"
+        )

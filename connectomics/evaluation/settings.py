@@ -1,4 +1,4 @@
-"""Settings of an XPRESS score."""
+"""Settings of a comparison with truth and of an XPRESS score."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +9,17 @@ from connectomics.settings import Settings
 
 Split = Literal["test", "validation", "training"]
 """The regions that the XPRESS challenge evaluates."""
+
+
+class CompareSettings(Settings):
+    """What is compared, and what is listed of it."""
+
+    mask: str | None = None
+    """Volume; only where it is non-zero is compared."""
+    worst: int = 0
+    """List this many of the objects that lose most."""
+    image: bool = False
+    """Compare SEGMENTATION as an image with TRUTH; what translate wrote is known without."""
 
 
 class ScoreSettings(Settings):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from connectomics.affinities import pair_slices
 from connectomics.errors import InputError
-from connectomics.inference.engines import Engine
+from connectomics.inference.engines import Engine, Form
 
 AXES_OF = {1: (), 2: (2,), 4: (1, 2), 8: (0, 1, 2)}
 """Which axes (zyx) a number of mirror images flips."""
@@ -31,13 +31,13 @@ class FlipAverage:
     """
 
     def __init__(self, engine: Engine, offsets: Sequence[Sequence[int]], flips: int) -> None:
-        if len(offsets) != engine.channels:
+        if len(offsets) != engine.form.channels:
             raise InputError(
                 f"flips {flips}: mirror images are defined for affinities only; this model has "
-                f"{len(offsets)} affinity channels of {engine.channels}. Use flips 1."
+                f"{len(offsets)} affinity channels of {engine.form.channels}. Use flips 1."
             )
         self.name = f"{engine.name}, mean of {flips} mirror images"
-        self.channels = engine.channels
+        self.form: Form = engine.form
         self._engine = engine
         self._offsets = offsets
         axes = AXES_OF[flips]
@@ -47,7 +47,7 @@ class FlipAverage:
 
     def __call__(self, tile: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Mean probabilities of one tile; see `Engine`."""
-        total = np.zeros((self.channels, *tile.shape[2:]), np.uint16)
+        total = np.zeros((self.form.channels, *tile.shape[2:]), np.uint16)
         count = np.zeros(total.shape, np.uint8)
         for axes in self._images:
             where = tuple(a + 2 for a in axes)

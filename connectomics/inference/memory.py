@@ -47,14 +47,21 @@ class MemoryCost:
         Bytes before the first tile: interpreter, libraries, weights.
     per_voxel : float
         Bytes per voxel of an input tile: the network's workspace and the tiles and blocks in the queues.
+    most : int, optional
+        Voxels that an input tile may have at most, whatever the budget: what a GPU holds.
     """
 
     fixed: int
     per_voxel: float
+    most: int | None = None
 
     def peak(self, voxels: int) -> int:
         """Bytes at the peak with input tiles of `voxels` voxels."""
         return self.fixed + math.ceil(self.per_voxel * voxels)
+
+    def allows(self, voxels: int, budget: int) -> bool:
+        """True where input tiles of `voxels` voxels keep to a budget of bytes."""
+        return self.peak(voxels) <= budget and (self.most is None or voxels <= self.most)
 
 
 @dataclass(frozen=True)
@@ -103,9 +110,15 @@ def choose_tile(budget: int, cost: MemoryCost, shape: Sequence[int], rule: TileR
         for n, margin, divisor in zip(size, rule.margin, rule.divisor, strict=True)
     ]
     combos = list(itertools.product(*axes))
-    fitting = [c for c in combos if cost.peak(_voxels(c)) <= budget]
+    fitting = [c for c in combos if cost.allows(_voxels(c), budget)]
     if not fitting:
-        need = cost.peak(min(_voxels(c) for c in combos))
+        least = min(_voxels(c) for c in combos)
+        need = cost.peak(least)
+        if need <= budget:
+            raise InputError(
+                f"the GPU's memory is too little for this network: it holds tiles of {cost.most} voxels, the "
+                f"smallest has {least}. Choose --device cpu."
+            )
         raise InputError(
             f"memory {budget / 1e9:.2f} GB is too little for this network: its smallest tile needs "
             f"{need / 1e9:.2f} GB. Give --memory {math.ceil(need / 1e8) / 10:.1f}GB or more."

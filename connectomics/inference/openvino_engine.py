@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from connectomics.errors import InputError
-from connectomics.inference.engines import Precision
+from connectomics.inference.engines import Form, Precision
 from connectomics.inference.torch_engine import Probabilities
 from connectomics.roi import IntTriple
 
@@ -65,7 +65,7 @@ class OpenVinoEngine:
         import openvino
 
         self.name = f"openvino on cpu, {precision}"
-        self.channels = channels
+        self.form = Form(channels)
         self._core = openvino.Core()
         self._config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from connectomics.errors import ModelError
 from connectomics.inference.choice import make_engine
-from connectomics.inference.engines import Engine
+from connectomics.inference.engines import Engine, Form
 from connectomics.inference.flips import FlipAverage
 from connectomics.inference.memory import MemoryCost, TileRule, choose_tile, fixed_tile
 from connectomics.inference.normalisation import Affine, sample_affine
 from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.stream import Stages, paste, run_stream
 from connectomics.inference.tiles import Box, Tile, TileLattice
+from connectomics.inference.translation_engine import make_translation_engine
+from connectomics.networks.contract import Contract
 from connectomics.networks.models import Model
 from connectomics.roi import IntTriple, int_triple
 
@@ -55,7 +57,12 @@ class Predictor:
     @property
     def channels(self) -> int:
         """Channels that come out."""
-        return self.engine.channels
+        return self.form.channels
+
+    @property
+    def form(self) -> Form:
+        """What comes out: channels, output voxels per voxel of the volume, type."""
+        return self.engine.form
 
     def lattice(self, shape: Sequence[int]) -> TileLattice:
         """The tiles over a volume of `shape` (zyx voxels); a function of shape and settings alone.
@@ -76,7 +83,7 @@ class Predictor:
         shape: Sequence[int],
         box: Box,
         turn: AbstractContextManager[Any] | None = None,
-    ) -> NDArray[np.uint8]:
+    ) -> NDArray[Any]:
         """Predict one box of a volume.
 
         Parameters
@@ -93,7 +100,8 @@ class Predictor:
         Returns
         -------
         ndarray
-            (c, z, y, x) uint8, ``round(255 p)``; the same whatever box a voxel is asked for in.
+            (c, z, y, x) of the predictor's `form`, for affinities uint8, ``round(255 p)``; the same whatever
+            box a voxel is asked for in.
 
         Raises
         ------
@@ -103,12 +111,12 @@ class Predictor:
             NaN or infinite intensities.
         """
         tiles = list(self.lattice(shape).tiles(box))
-        block = np.empty((self.channels, *(s.stop - s.start for s in box)), np.uint8)
+        block = self.form.empty(box)
         for tile in tiles:
             source = self._load(read, tile)
             with turn or nullcontext():
                 values = self.engine(source)
-            paste(block, box, tile, values)
+            paste(block, box, tile, values, self.form.scale)
         return block
 
     def stream(
@@ -116,7 +124,7 @@ class Predictor:
         read: Read,
         shape: Sequence[int],
         boxes: Iterable[Box],
-        done: Callable[[int, NDArray[np.uint8]], None],
+        done: Callable[[int, NDArray[Any]], None],
         failed: Callable[[int, Exception], None],
     ) -> None:
         """Predict many boxes, with reading, the network and writing overlapped.
@@ -130,7 +138,7 @@ class Predictor:
         boxes
             Voxel slices; taken one by one, as they are needed.
         done
-            Takes the number of a box and its values (c, z, y, x) uint8; called in order, from one thread.
+            Takes the number of a box and its values, as from `predict_box`; called in order, from one thread.
         failed
             Takes the number of a box and the error of its reading, prediction or `done`; as `done` is called.
         """
@@ -142,7 +150,7 @@ class Predictor:
             lattice.largest / 1e6,
         )
         stages = Stages(lambda tile: self._load(read, tile), self.engine, done, failed)
-        run_stream(lattice, self.channels, boxes, stages)
+        run_stream(lattice, self.form, boxes, stages)
 
     def _load(self, read: Read, tile: Tile) -> NDArray[np.float32]:
         raw = read(tile.source)
@@ -151,7 +159,12 @@ class Predictor:
 
 
 def predictor_for(
-    model: Model, settings: InferenceSettings, read: Read, shape: Sequence[int], granule: int = 32
+    model: Model,
+    settings: InferenceSettings,
+    read: Read,
+    shape: Sequence[int],
+    granule: int = 32,
+    samples: int = 1,
 ) -> Predictor:
     """The predictor of a model for one volume.
 
@@ -165,6 +178,8 @@ def predictor_for(
         The volume; sampled once where the model asks for that normalisation.
     granule
         Cores are a multiple of it: the edge of the output's chunks.
+    samples
+        A translation: passes of the network per tile; see `translation_engine.plan_passes`.
 
     Raises
     ------
@@ -173,19 +188,33 @@ def predictor_for(
     ModelError
         The weights do not fit the contract.
     """
-    from connectomics.networks.checkpoint import load_network
-
     contract = model.contract
     size: IntTriple = int_triple(shape, "shape")
     normal = contract.normalisation
     affine = sample_affine(read, size) if normal.kind == "sampled" else Affine(normal.mean, normal.std)
-    kept = [head for head in contract.heads if not head.auxiliary]
-    channels = sum(head.channels for head in kept)
-    if not kept or list(contract.heads[: len(kept)]) != kept:
-        raise ModelError(f"model {contract.name}: its auxiliary heads must come last. Save it without them.")
-    network = load_network(model)
-    engine, cost = make_engine(network, contract.in_channels, channels, contract.divisor, settings)
-    if settings.flips > 1:
-        engine = FlipAverage(engine, [o for head in kept for o in head.offsets], settings.flips)
+    _check_heads(contract)
+    engine, cost = (
+        make_translation_engine(model, settings, samples)
+        if contract.translates
+        else _affinity_engine(model, settings)
+    )
     margin = contract.margin if settings.margin is None else (settings.margin,) * 3
     return Predictor(engine, affine, TileRule(margin, contract.divisor, granule), settings, cost)
+
+
+def _check_heads(contract: Contract) -> None:
+    kept = [head for head in contract.heads if not head.auxiliary]
+    if not kept or list(contract.heads[: len(kept)]) != kept:
+        raise ModelError(f"model {contract.name}: its auxiliary heads must come last. Save it without them.")
+
+
+def _affinity_engine(model: Model, settings: InferenceSettings) -> tuple[Engine, MemoryCost]:
+    from connectomics.networks.checkpoint import load_network
+
+    contract = model.contract.without_auxiliary()
+    engine, cost = make_engine(
+        load_network(model), contract.in_channels, contract.out_channels, contract.divisor, settings
+    )
+    if settings.flips > 1:
+        engine = FlipAverage(engine, contract.offsets, settings.flips)
+    return engine, cost

@@ -12,6 +12,16 @@ def _bytes(value: object) -> object:
     return parse_bytes(value) if isinstance(value, str) else value
 
 
+class SamplingSettings(Settings):
+    """How often a translation looks at each tile."""
+
+    samples: int | None = Field(default=None, gt=0)
+    """Passes per tile: `em` is their mean, `epistemic` how far they differ. Shared out among an ensemble's
+    networks; a network's passes differ in their dropout masks, without dropout in mirror images. With 1, no
+    `epistemic` is written. Default: as the model was calibrated, else one for each network of an ensemble,
+    8 for one network with dropout, 1 for one without."""
+
+
 class InferenceSettings(Settings):
     """Settings of the network stage.
 

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.errors import ConnectomicsError
-from connectomics.inference.tiles import Box, Tile, TileLattice, common_part
+from connectomics.inference.engines import Form
+from connectomics.inference.tiles import Box, Tile, TileLattice, common_part, scaled
+from connectomics.roi import IntTriple
 
 POLL_SECONDS = 0.1
 TILES_AHEAD = 2
@@ -44,15 +46,15 @@ class Stages:
     """
 
     load: Callable[[Tile], NDArray[np.float32]]
-    run: Callable[[NDArray[np.float32]], NDArray[np.uint8]]
-    done: Callable[[int, NDArray[np.uint8]], None]
+    run: Callable[[NDArray[np.float32]], NDArray[Any]]
+    done: Callable[[int, NDArray[Any]], None]
     failed: Callable[[int, Exception], None]
     stop: threading.Event = field(default_factory=threading.Event)
     fatal: list[BaseException] = field(default_factory=list)
 
 
-def run_stream(lattice: TileLattice, channels: int, boxes: Iterable[Box], stages: Stages) -> None:
-    """Predict every box; the errors of one box go to `failed` and the others go on.
+def run_stream(lattice: TileLattice, form: Form, boxes: Iterable[Box], stages: Stages) -> None:
+    """Predict every box of input voxels; the errors of one box go to `failed` and the others go on.
 
     An interrupt, or an error of `boxes` or `failed` themselves, stops all stages: what is being written is
     finished, what waits is dropped.
@@ -65,7 +67,7 @@ def run_stream(lattice: TileLattice, channels: int, boxes: Iterable[Box], stages
     writer.start()
     finished = False
     try:
-        _predict(channels, stages, calls, results)
+        _predict(form, stages, calls, results)
         _put(results, None, stages.stop)
         while writer.is_alive():
             writer.join(POLL_SECONDS)
@@ -109,20 +111,20 @@ def _calls(lattice: TileLattice, boxes: Iterable[Box]) -> Iterator[Call]:
 
 
 def _predict(
-    channels: int,
+    form: Form,
     stages: Stages,
     calls: "queue.Queue[Call | None]",
     results: "queue.Queue[tuple[int, Any] | None]",
 ) -> None:
-    block: NDArray[np.uint8] | None = None
+    block: NDArray[Any] | None = None
     error: Exception | None = None
     while (call := _get(calls, stages.stop)) is not None:
         error = error or call.error
         if error is None and call.tile is not None and call.source is not None:
             try:
                 if block is None:
-                    block = np.empty((channels, *(s.stop - s.start for s in call.box)), np.uint8)
-                paste(block, call.box, call.tile, stages.run(call.source))
+                    block = form.empty(call.box)
+                paste(block, call.box, call.tile, stages.run(call.source), form.scale)
             except Exception as problem:
                 error = problem
         if call.last:
@@ -130,10 +132,16 @@ def _predict(
             block, error = None, None
 
 
-def paste(block: NDArray[np.uint8], box: Box, tile: Tile, values: NDArray[np.uint8]) -> None:
-    """Copy what a tile decides into a block: its core, cut to `box`, without its context."""
-    core, target = common_part(tile.core, box)
-    block[(slice(None), *target)] = values[(slice(None), *tile.inner)][(slice(None), *core)]
+def paste(
+    block: NDArray[Any], box: Box, tile: Tile, values: NDArray[Any], scale: IntTriple = (1, 1, 1)
+) -> None:
+    """Copy what a tile decides into a block: its core, cut to `box`, without its context.
+
+    Block and values are `scale` times finer than box and tile.
+    """
+    core, target = (scaled(part, scale) for part in common_part(tile.core, box))
+    inner = scaled(tile.inner, scale)
+    block[(slice(None), *target)] = values[(slice(None), *inner)][(slice(None), *core)]
 
 
 def _write(stages: Stages, results: "queue.Queue[tuple[int, Any] | None]") -> None:

@@ -143,6 +143,12 @@ class TileLattice:
         return math.prod(longest)
 
 
+def scaled(box: Sequence[slice], scale: IntTriple) -> Box:
+    """A box in voxels that are `scale` times finer (zyx)."""
+    z, y, x = (slice(s.start * f, s.stop * f) for s, f in zip(box, scale, strict=True))
+    return z, y, x
+
+
 def common_part(core: Box, box: Sequence[slice]) -> tuple[Box, Box]:
     """The voxels common to a core and a box: slices within the core, slices within the box."""
     low = [max(c.start, b.start) for c, b in zip(core, box, strict=True)]

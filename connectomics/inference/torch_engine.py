@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from connectomics.inference.engines import QUANTA, Precision
+from connectomics.inference.engines import QUANTA, Form, Precision
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,38 @@ class Probabilities(nn.Module):
         return torch.round(torch.sigmoid(kept.float()) * QUANTA).to(torch.uint8)
 
 
+class TorchDevice:
+    """Where torch computes, and with what numbers.
+
+    Parameters
+    ----------
+    device
+        ``cpu`` or ``cuda``.
+    threads
+        CPU threads; None leaves torch's choice.
+    precision
+        What networks compute with.
+    """
+
+    def __init__(self, device: str, threads: int | None, precision: Precision) -> None:
+        self.name = f"torch on {device}, {precision}"
+        self._device = torch.device(device)
+        self._format: dict[str, Any] = {"memory_format": torch.channels_last_3d}
+        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        if threads is not None:
+            torch.set_num_threads(threads)
+        if self._device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """Move a network here, in eval mode."""
+        return network.eval().to(self._device, self._dtype, **self._format)
+
+    def tensor(self, tile: NDArray[np.float32]) -> torch.Tensor:
+        """Copy a tile (1, c, z, y, x) here."""
+        return torch.from_numpy(tile).to(self._device, self._dtype, **self._format)
+
+
 class TorchEngine:
     """A network on a torch device.
 
@@ -63,21 +95,13 @@ class TorchEngine:
         threads: int | None = None,
         precision: Precision = "f32",
     ) -> None:
-        self.name = f"torch on {device}, {precision}"
-        self.channels = channels
-        self._device = torch.device(device)
-        self._format: dict[str, Any] = {"memory_format": torch.channels_last_3d}
-        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        if threads is not None:
-            torch.set_num_threads(threads)
-        if self._device.type == "cuda":
-            torch.backends.cudnn.benchmark = True
-        network = network.eval().to(self._device, self._dtype, **self._format)
-        self._network = Probabilities(network, channels)
+        self._device = TorchDevice(device, threads, precision)
+        self.name = self._device.name
+        self.form = Form(channels)
+        self._network = Probabilities(self._device.place(network), channels)
 
     def __call__(self, tile: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Probabilities of one tile; see `Engine`."""
         with torch.inference_mode():
-            source = torch.from_numpy(tile).to(self._device, self._dtype, **self._format)
-            result: NDArray[np.uint8] = self._network(source)[0].cpu().numpy()
+            result: NDArray[np.uint8] = self._network(self._device.tensor(tile))[0].cpu().numpy()
         return result

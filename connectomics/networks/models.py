@@ -125,6 +125,27 @@ def suggest_model(modality: str | None, voxel_size: Sequence[float]) -> Model | 
     return min(fitting, key=far, default=None)
 
 
+def check_task(model: Model, *, translates: bool) -> None:
+    """Refuse a translation where affinities are needed, and the other way round.
+
+    Raises
+    ------
+    ModelError
+        The message names the command to use.
+    """
+    name = model.contract.name
+    if translates and not model.contract.translates:
+        raise ModelError(
+            f"model '{name}' predicts affinities and translates nothing. Run 'connectomics predict' or "
+            "'connectomics segment' with it, or name a model that translates ('connectomics models list')."
+        )
+    if not translates and model.contract.translates:
+        raise ModelError(
+            f"model '{name}' predicts no affinities: it translates. Run 'connectomics translate' with it, "
+            "and segment OUT.zarr/em with another model."
+        )
+
+
 def check_fits(model: Model, voxel_size: Sequence[float]) -> None:
     """Refuse a model whose voxel size is not the input's.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from connectomics.blockwise.peak import PeakMemory
 from connectomics.blockwise.progress import Progress
+from connectomics.evaluation.settings import CompareSettings
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.files import write_json
 from connectomics.phantom.settings import PhantomSettings
@@ -52,10 +53,10 @@ def run_demo(output: Path, seed: int, run_settings: RunSettings, progress: Progr
         )
         segmentation = str(result / "labels/segmentation")
         truth = str(phantom / "labels/truth")
-        everywhere = RegionSettings()
-        voxels = evaluate_segmentation(segmentation, truth, None, everywhere, 0, PoolSettings(), progress)
+        everywhere, pool = RegionSettings(), PoolSettings()
+        voxels = evaluate_segmentation(segmentation, truth, CompareSettings(), everywhere, pool, progress)
         traced = str(phantom.with_suffix(".skeletons"))
-        axons = evaluate_segmentation(segmentation, traced, None, everywhere, 0, PoolSettings(), progress)
+        axons = evaluate_segmentation(segmentation, traced, CompareSettings(), everywhere, pool, progress)
         scores = f"NERL {axons['nerl']:.3f}, VOI {voxels['voi_sum']:.3f}"
         title = f"A phantom that the model never saw (seed {seed}): {scores}"
         draw_report(phantom, result, output / "report.png", title)

@@ -1,10 +1,12 @@
-"""Compare a segmentation with truth, told by content: label volume or skeletons."""
+"""Compare with truth, told by content: labels with labels or skeletons, a translation with real EM."""
 
 from typing import Any
 
 from connectomics.blockwise.progress import Progress
 from connectomics.errors import InputError
 from connectomics.evaluation.compare import evaluate
+from connectomics.evaluation.compare_images import evaluate_image
+from connectomics.evaluation.settings import CompareSettings
 from connectomics.io.opening import open_volume
 from connectomics.io.skeletons import Skeletons, read_skeletons
 from connectomics.io.volume import Volume
@@ -12,39 +14,75 @@ from connectomics.pipeline.resources import open_pool
 from connectomics.pipeline.settings import PoolSettings, RegionSettings
 from connectomics.roi import Roi, triple
 
+SPREADS = ("aleatoric", "epistemic")
+"""What `translate` writes beside ``em``."""
+
 
 def evaluate_segmentation(
     segmentation: str,
     truth: str,
-    mask: str | None,
+    compare: CompareSettings,
     region: RegionSettings,
-    worst: int,
     run: PoolSettings,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Scores of a segmentation; see `connectomics.evaluation.compare.evaluate`.
+    """Scores of a segmentation (see `connectomics.evaluation.compare.evaluate`) or of a translation.
+
+    What `translate` wrote is known by its attributes, and compared by
+    `connectomics.evaluation.compare_images.evaluate_image`; so is any image where `compare.image` is set.
 
     Parameters
     ----------
-    segmentation, truth, mask
-        Locations as on the command line.
+    segmentation, truth
+        Locations as on the command line; a group that `translate` wrote stands for its ``em``.
+    compare
+        Mask, and what to list.
     region
         Which part to compare; default: all that the inputs share.
-    worst
-        How many of the objects that lose most to list.
     run
         Who reads the blocks.
     progress
         Told of the blocks compared.
     """
-    if worst < 0:
-        raise InputError(f"--worst: must not be negative, got {worst}.")
-    found = open_volume(segmentation, region.voxel_size)
-    true = _open_truth(truth, region)
-    chosen = open_volume(mask, region.voxel_size) if mask is not None else None
+    if compare.worst < 0:
+        raise InputError(f"--worst: must not be negative, got {compare.worst}.")
+    place, found = _open_result(segmentation, region)
+    image = compare.image or "translation" in found.attributes
+    true = open_volume(truth, region.voxel_size) if image else _open_truth(truth, region)
+    mask = open_volume(compare.mask, region.voxel_size) if compare.mask is not None else None
     roi = _roi(region, found)
     with open_pool(run) as pool:
-        return evaluate(found, true, mask=chosen, roi=roi, worst=worst, progress=progress, pool=pool)
+        if image and isinstance(true, Volume):
+            spreads = _spreads(place, region)
+            return evaluate_image(found, true, spreads, mask=mask, roi=roi, progress=progress, pool=pool)
+        return evaluate(found, true, mask=mask, roi=roi, worst=compare.worst, progress=progress, pool=pool)
+
+
+def _open_result(location: str, region: RegionSettings) -> tuple[str, Volume]:
+    """The volume and where it is; of a group that `translate` wrote, its image."""
+    try:
+        return location, open_volume(location, region.voxel_size)
+    except InputError:
+        place = f"{location.rstrip('/')}/em"
+        try:
+            found = open_volume(place, region.voxel_size)
+        except InputError:
+            found = None
+        if found is None or "translation" not in found.attributes:
+            raise
+        return place, found
+
+
+def _spreads(place: str, region: RegionSettings) -> list[Volume]:
+    """The maps of uncertainty beside an image that `translate` wrote."""
+    folder, _, name = place.rstrip("/").rpartition("/")
+    found = []
+    for beside in SPREADS if name == "em" else ():
+        try:
+            found.append(open_volume(f"{folder}/{beside}", region.voxel_size))
+        except InputError:
+            continue
+    return found
 
 
 def _open_truth(location: str, region: RegionSettings) -> Volume | Skeletons:

@@ -2,39 +2,95 @@
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.blockwise.grid import Block, Grid
+from connectomics.blockwise.grid import Block, Box, Grid
 from connectomics.blockwise.output import Run
 from connectomics.blockwise.pool import Cluster, Pool
 from connectomics.blockwise.progress import Progress
 from connectomics.blockwise.run import run_blocks, run_stream
 from connectomics.inference.predictor import Predictor, predictor_for
 from connectomics.inference.settings import InferenceSettings
+from connectomics.inference.tiles import scaled
 from connectomics.io.ome_zarr import create_array, open_array
 from connectomics.io.place import Place
+from connectomics.io.volume import Volume
+from connectomics.networks.contract import Contract
 from connectomics.pipeline.input import NetworkInput
-from connectomics.roi import IntTriple
+from connectomics.roi import IntTriple, int_triple, triple
 
 CHUNK = 64
 """Edge of a chunk of the network's output; tile cores are multiples of half of it."""
 
 
 @dataclass(frozen=True)
-class Target:
-    """The array that a network's output goes to, how many of its channels, and who may compute it.
+class Product:
+    """An array that some of a network's channels go to.
 
-    With `on_gpus`, workers without the Dask resource GPU get none of it.
+    Attributes
+    ----------
+    name : str
+        Group in the output.
+    channels : slice or int
+        Which of the channels; a number makes an image without a channel axis.
+    dtype : str
+        What they are stored as: rounded and clipped to the type's range.
+    attributes : Mapping
+        What readers of the array must know.
     """
 
     name: str
-    channels: int
+    channels: slice | int
+    dtype: str = "uint8"
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Its part of the network's output (c, z, y, x), as it is stored."""
+        chosen = values[self.channels]
+        if chosen.dtype == self.dtype:
+            return chosen
+        dtype = np.dtype(self.dtype)
+        limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+        clipped = np.clip(chosen, float(limits.min), float(limits.max))
+        return (clipped if dtype.kind == "f" else np.rint(clipped, out=clipped)).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a network's output becomes, and who may compute it.
+
+    Attributes
+    ----------
+    step : str
+        Name of the step in the ledger.
+    products : tuple of Product
+        The arrays.
+    on_gpus : bool
+        Workers without the Dask resource GPU get none of it.
+    samples : int
+        Passes per tile, of a translation.
+    """
+
+    step: str
+    products: tuple[Product, ...]
     on_gpus: bool = False
+    samples: int = 1
+
+    @classmethod
+    def affinities(cls, name: str, contract: Contract, channels: int, on_gpus: bool) -> "Target":
+        """One array of the leading affinity channels, with their offsets in its attributes."""
+        offsets = [list(offset) for offset in contract.offsets[:channels]]
+        return cls(name, (Product(name, slice(0, channels), "uint8", {"offsets": offsets}),), on_gpus)
+
+    def write(self, arrays: Mapping[str, Volume], box: Box, values: NDArray[Any]) -> None:
+        """Write every product's part of the values of a box of their voxels."""
+        for product in self.products:
+            arrays[product.name].write_box(box, product.of(values))
 
 
 def run_network(
@@ -45,42 +101,50 @@ def run_network(
     pool: Pool,
     progress: Progress,
 ) -> None:
-    """Write the first channels of the network over the region to an array.
+    """Write what the network makes of the region to the target's arrays.
 
-    Values are uint8, round(255 p); the affinity offsets go into the array's attributes. In one process,
-    reading, network and writing are overlapped; on a cluster each worker loads the network once and has two
-    blocks at a time.
+    In one process, reading, network and writing are overlapped; on a cluster each worker loads the network
+    once and has two blocks at a time. Blocks are counted in voxels of the input, the arrays may be finer.
     """
     region, volume = given.region, given.region.volume
-    predictor = _predictor(given, inference)
+    predictor = _predictor(given, inference, target.samples)
     core = predictor.lattice(volume.shape).core
-    if not run.has(target.name):
-        offsets = given.model.contract.offsets[: target.channels]
-        create_array(
-            run.path,
-            target.name,
-            shape=(target.channels, *region.shape),
-            dtype=np.uint8,
-            chunks=_chunks(core, region.shape),
-            voxel_size=volume.voxel_size,
-            offset=region.offset,
-            attributes={"offsets": [list(offset) for offset in offsets]},
-        )
+    for product in target.products:
+        if not run.has(product.name):
+            _create(run, given, product, predictor.form.scale, core)
     z, y, x = (low.start % c for low, c in zip(region.box, core, strict=True))
     grid = Grid(region.shape, core, (z, y, x))
     if isinstance(pool, Cluster):
         del predictor  # the workers load their own
         work = PredictBlock(run.path, given, inference, target)
         chosen = pool.needing(GPU=0.5) if target.on_gpus else pool
-        run_blocks(target.name, grid, work, run.ledger, pool=chosen, progress=progress)
+        run_blocks(target.step, grid, work, run.ledger, pool=chosen, progress=progress)
     else:
         stream = _streaming(predictor, run, given, target)
-        run_stream(target.name, grid, stream, run.ledger, progress=progress)
+        run_stream(target.step, grid, stream, run.ledger, progress=progress)
+
+
+def _create(run: Run, given: NetworkInput, product: Product, scale: IntTriple, core: IntTriple) -> None:
+    region = given.region
+    shape, tile = (int_triple([n * f for n, f in zip(e, scale, strict=True)]) for e in (region.shape, core))
+    lead = () if isinstance(product.channels, int) else (product.channels.stop - product.channels.start,)
+    size = triple([v / f for v, f in zip(region.volume.voxel_size, scale, strict=True)])
+    create_array(
+        run.path,
+        product.name,
+        shape=(*lead, *shape),
+        dtype=np.dtype(product.dtype),
+        chunks=_chunks(tile, shape),
+        voxel_size=size,
+        offset=region.offset,
+        attributes=product.attributes,
+    )
 
 
 def _streaming(predictor: Predictor, run: Run, given: NetworkInput, target: Target) -> Callable[..., None]:
     region, volume = given.region, given.region.volume
-    array = open_array(run.path, target.name)
+    arrays = _open(run.path, target)
+    scale = predictor.form.scale
 
     def stream(
         blocks: list[Block],
@@ -91,7 +155,7 @@ def _streaming(predictor: Predictor, run: Run, given: NetworkInput, target: Targ
 
         def write(index: int, values: NDArray[Any]) -> None:
             nonlocal began
-            array.write_box(blocks[index].box, values[: target.channels])
+            target.write(arrays, scaled(blocks[index].box, scale), values)
             now = time.perf_counter()
             done(blocks[index], now - began)
             began = now
@@ -126,15 +190,16 @@ class PredictBlock:
             region, volume = self.given.region, self.given.region.volume
             box = region.in_volume(block.box)
             values = predictor.predict_box(volume.read_box, volume.shape, box, _TURN)
-            open_array(self.path, self.target.name).write_box(block.box, values[: self.target.channels])
+            self.target.write(_open(self.path, self.target), scaled(block.box, predictor.form.scale), values)
 
     def _loaded(self) -> Predictor:
         volume = self.given.region.volume
-        key = (self.given.model.sha256, self.inference.model_dump_json(), volume.name, volume.shape)
+        samples = self.target.samples
+        key = (self.given.model.sha256, self.inference.model_dump_json(), samples, volume.name, volume.shape)
         with _LOADING:
             if _kept.get("key") != key:
                 _kept.clear()
-                _kept.update(key=key, predictor=_predictor(self.given, self.inference))
+                _kept.update(key=key, predictor=_predictor(self.given, self.inference, samples))
             predictor: Predictor = _kept["predictor"]
             return predictor
 
@@ -146,9 +211,13 @@ _LOADING, _TURN, _AHEAD = threading.Lock(), threading.Lock(), threading.Semaphor
 """Who loads the network of this process, who is at it, and who has a block at all."""
 
 
-def _predictor(given: NetworkInput, inference: InferenceSettings) -> Predictor:
+def _open(path: Place, target: Target) -> dict[str, Volume]:
+    return {product.name: open_array(path, product.name) for product in target.products}
+
+
+def _predictor(given: NetworkInput, inference: InferenceSettings, samples: int) -> Predictor:
     volume = given.region.volume
-    return predictor_for(given.model, inference, volume.read_box, volume.shape, granule=CHUNK // 2)
+    return predictor_for(given.model, inference, volume.read_box, volume.shape, CHUNK // 2, samples)
 
 
 def _chunks(core: IntTriple, shape: IntTriple) -> IntTriple:

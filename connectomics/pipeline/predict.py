@@ -7,6 +7,7 @@ from connectomics.blockwise.progress import Progress
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.place import Place
 from connectomics.io.pyramid import build_pyramid
+from connectomics.networks.models import check_task
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Target, run_network
 from connectomics.pipeline.resources import open_pool, pyramid_levels, share_inference
@@ -36,13 +37,16 @@ def predict_volume(
         Output, shape and affinity offsets.
     """
     given = open_input(location, model_name, region, rescale)
+    check_task(given.model, translates=False)
     offsets = given.model.contract.offsets
     identity = given.identity("predict", inference)
     with open_run(out, "predict", identity, [PRODUCT], **run_settings.claim) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         with open_pool(run_settings) as pool:
-            target = Target(PRODUCT, len(offsets), run_settings.gpu_per_worker)
+            target = Target.affinities(
+                PRODUCT, given.model.contract, len(offsets), run_settings.gpu_per_worker
+            )
             run_network(run, given, share_inference(inference, run_settings), target, pool, progress)
         levels = pyramid_levels(given.region.shape)
         if levels > 1:

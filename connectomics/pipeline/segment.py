@@ -13,7 +13,7 @@ from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.place import Place
 from connectomics.io.volume import Volume
-from connectomics.networks.models import Model
+from connectomics.networks.models import Model, check_task
 from connectomics.pipeline.edge_stage import collect_edges
 from connectomics.pipeline.fragment_stage import make_fragments
 from connectomics.pipeline.graph_memory import BYTES_PER_EDGE
@@ -93,7 +93,8 @@ def segment_volume(
         channels = len(given.model.contract.offsets) if keep_affinities else len(offsets)
         with open_pool(run_settings) as pool:
             share = share_inference(inference, run_settings)
-            target = Target("affinities", channels, run_settings.gpu_per_worker)
+            contract = given.model.contract
+            target = Target.affinities("affinities", contract, channels, run_settings.gpu_per_worker)
             run_network(run, given, share, target, pool, progress)
             release_memory()
             affinities = open_array(run.path, "affinities")
@@ -134,6 +135,7 @@ def segment_affinities(
 
 def segmentation_settings(model: Model, given: Mapping[str, Any]) -> SegmentationSettings:
     """The model's own settings, overridden by what the user gave."""
+    check_task(model, translates=False)
     if not model.contract.offsets:
         raise ModelError(f"model '{model.contract.name}' predicts no affinities; it cannot segment.")
     return SegmentationSettings.parse({**model.contract.segmentation, **given}, "segmentation settings")

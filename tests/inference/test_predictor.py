@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from connectomics.errors import InputError
+from connectomics.inference.engines import Form
 from connectomics.inference.flips import FlipAverage
 from connectomics.inference.normalisation import Affine, sample_affine
 from connectomics.inference.predictor import predictor_for
@@ -101,7 +102,7 @@ def test_one_failure_leaves_the_other_boxes(make, raw, where):
         done.append(index)
 
     class Broken:
-        name, channels, calls = "broken", 3, 0
+        name, form, calls = "broken", Form(3), 0
 
         def __call__(self, tile):
             self.calls += 1
@@ -121,7 +122,7 @@ def test_an_interrupt_stops_all_stages(make, raw):
     predictor = make(tile=8)
 
     class Interrupted:
-        name, channels = "interrupted", 3
+        name, form = "interrupted", Form(3)
 
         def __call__(self, tile):
             raise KeyboardInterrupt
@@ -171,7 +172,7 @@ def test_constant_data_is_refused(value):
 class Truth:
     """An engine whose affinities are exact: high where v and v + offset have the same intensity."""
 
-    name, channels = "truth", 3
+    name, form = "truth", Form(3)
     offsets = ((-1, 0, 0), (0, -3, 0), (0, 0, -1))
 
     def __call__(self, tile):

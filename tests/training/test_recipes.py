@@ -14,7 +14,7 @@ from connectomics.training.settings import TrainSettings
 from connectomics.training.train import train
 
 RECIPES = Path(__file__).parents[2] / "data/recipes"
-GIVEN_BY_ITS_SCRIPT = {"supervision": ["data.phantoms=[{}]"]}
+GIVEN_BY_ITS_SCRIPT = {name: ["data.phantoms=[{}]"] for name in ("supervision", "translation-judge")}
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)

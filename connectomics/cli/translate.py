@@ -1,0 +1,58 @@
+"""`connectomics translate`: turn an X-ray volume into an EM-like one."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from connectomics.cli.options import REGION, REPORT, RUN, Region, Report, RunOptions, deliver
+from connectomics.cli.segment import NETWORK, Network
+from connectomics.cli.session import session
+from connectomics.inference.settings import SamplingSettings
+
+Sampling = Annotated[SamplingSettings, Parameter(name="*", group="Translation")]
+SAMPLING = SamplingSettings()
+
+
+def translate(
+    volume: str,
+    out: str,
+    *,
+    model: str,
+    rescale: Annotated[bool, Parameter(negative="")] = False,
+    region: Region = REGION,
+    network: Network = NETWORK,
+    sampling: Sampling = SAMPLING,
+    run: RunOptions = RUN,
+    report: Report = REPORT,
+) -> None:
+    """Turn an X-ray volume into an EM-like one, and say voxel by voxel how much to believe.
+
+    Writes OUT.zarr/em, and in grey levels of em the standard deviations OUT.zarr/aleatoric (what the image
+    leaves open) and OUT.zarr/epistemic (what the model does not know). Resumes when run again.
+
+    Parameters
+    ----------
+    volume
+        Path or URL of an OME-Zarr, HDF5, TIFF, N5 or precomputed volume.
+    out
+        OME-Zarr group to write, on disk or in a bucket (s3://BUCKET/OUT.zarr).
+    model
+        Name of a shipped model (see `connectomics models list`) or path of a model folder.
+    rescale
+        Resample the input to the model's voxel size.
+    """
+    from connectomics.pipeline.translate import translate_volume
+
+    with session(report) as display:
+        result = translate_volume(
+            volume,
+            out,
+            model,
+            region=region,
+            inference=network,
+            sampling=sampling,
+            rescale=rescale,
+            run_settings=run,
+            progress=display,
+        )
+    deliver(result, report, "translate")

@@ -1,0 +1,347 @@
+#!/usr/bin/env python3
+"""What a translation is worth: the X-ray, its translation and the real EM, segmented by one recipe.
+
+    scripts/benchmark_translation.py RUNS [--table FILE.json] [--data phantom fib25] [--seeds 0 1 2]
+        [--model phantom=xnh-to-em] [--model fib25=runs/fib25-to-em/model] [--pictures FOLDER]
+
+For each data set and seed, data/recipes/translation-judge.toml is trained on the X-ray (interpolated to the
+EM's voxels) and on the real EM; the EM network also segments the translation. Each picks its agglomeration
+threshold on a part of its own, and is scored by VOI on parts that no training saw: phantoms 2000-2002, and
+FIB-25 at z >= 150, whose X-ray is simulated (connectomics/phantom/simulate.py). A model with {seed} in its
+path is another for each seed. Rows that are in the table (data/translation.json) are not run again, so the
+script may be stopped and started at any time, and several may run at once on other rows. Without RUNS it
+prints the table.
+"""
+
+import argparse
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from connectomics.blockwise.progress import Silent
+from connectomics.evaluation.compare_images import evaluate_image
+from connectomics.evaluation.translation_picture import draw_translation
+from connectomics.evaluation.translation_verdict import verdict
+from connectomics.evaluation.volumes import VoiTable
+from connectomics.inference.predictor import predictor_for
+from connectomics.inference.rescale import read_rescaled
+from connectomics.inference.settings import InferenceSettings, SamplingSettings
+from connectomics.io.ome_zarr import create_array
+from connectomics.io.opening import open_volume
+from connectomics.io.volume import Volume
+from connectomics.networks.models import find_model
+from connectomics.phantom.phantom import Phantom
+from connectomics.phantom.settings import PhantomSettings
+from connectomics.phantom.simulate import SimulatedXray, XraySimulation
+from connectomics.pipeline.settings import RegionSettings, RunSettings
+from connectomics.pipeline.translate import translate_volume
+from connectomics.segmentation.agglomeration import agglomerate
+from connectomics.segmentation.relabel import relabel
+from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.segmentation.whole import fragment_graph
+from connectomics.settings import apply_overrides, read_toml
+from connectomics.training.settings import TrainSettings
+from connectomics.training.train import train
+
+RECIPES = Path(__file__).parents[1] / "data/recipes"
+FIB25 = Path(__file__).parents[2] / "shared/data/fib25/fib25_train2.h5"
+FACTOR = 3
+THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
+SEGMENTATION = {"linkage": "mean"}
+ROWS = {"xray": "X-ray, interpolated", "translation": "translation", "em": "real EM"}
+MODELS = {"phantom": "xnh-to-em", "fib25": "runs/fib25-to-em/model"}
+UNLIKE = ("noisier", "darker", "z and x exchanged")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a data set: phantom `seed`, or FIB-25 from z = `low` to `high`; scored from `scored` on."""
+
+    name: str
+    use: str
+    seed: int
+    low: int = 0
+    high: int = 0
+    scored: int = 0
+
+
+EDGES = {"fit": 192, "choose": 144, "test": 168}
+PARTS = {
+    "phantom": [
+        Part("fit-100", "fit", 100),
+        Part("fit-101", "fit", 101),
+        Part("choose", "choose", 1010),
+        *(Part(f"test-{seed}", "test", seed) for seed in (2000, 2001, 2002)),
+    ],
+    "fib25": [
+        Part("fit", "fit", 0, 0, 120),
+        Part("choose", "choose", 1000, 96, 138, 24),
+        Part("test", "test", 2000, 150, 249),
+    ],
+}
+
+
+def main() -> None:
+    options = parse()
+    models = MODELS | dict(pair.split("=", 1) for pair in options.model)
+    for seed in options.seeds:
+        for data in options.data:
+            run = Run(data, seed, options.runs, models[data].format(seed=seed), options.set)
+            for row in options.rows:
+                if options.runs is not None and not finished(options.table, data, row, seed):
+                    keep(options.table, run.measure(row))
+            if options.pictures is not None and seed == options.seeds[0]:
+                run.draw(options.pictures)
+    show(options.table)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The rows of one data set and seed."""
+
+    data: str
+    seed: int
+    folder: Path
+    translator: str
+    changes: list
+
+    def measure(self, row: str) -> dict:
+        began = time.monotonic()
+        found = self.images() if row == "images" else self.segmentation(row)
+        minutes = round((time.monotonic() - began) / 60, 1)
+        return {"data": self.data, "row": row, "seed": self.seed} | found | {"minutes": minutes}
+
+    def segmentation(self, row: str) -> dict:
+        model = self.train("xray" if row == "xray" else "em")
+        choose = next(part for part in self.parts("choose"))
+        voi = {t: sum(pair) for t, pair in self.voi(model, row, choose, THRESHOLDS)}
+        threshold = min(voi, key=voi.get)
+        pairs = [next(self.voi(model, row, part, [threshold]))[1] for part in self.parts("test")]
+        split, merge = np.mean(pairs, axis=0)
+        scores = {"voi_sum": split + merge, "voi_split": split, "voi_merge": merge}
+        return {key: round(float(value), 4) for key, value in scores.items()} | {"threshold": threshold}
+
+    def train(self, source: str):
+        fine = [size / FACTOR for size in self.image(PARTS[self.data][0], "xray").voxel_size]
+        values = apply_overrides(read_toml(RECIPES / "translation-judge.toml"), self.changes)
+        image = {"xray": "upsampled", "em": "em"}[source]
+        background = "true" if self.data == "phantom" else "unlabelled"
+        volumes = [
+            {"raw": f"{part.name}.zarr/{image}", "labels": f"{part.name}.zarr/labels/truth"}
+            | {"background": background}
+            for part in self.parts("fit")
+        ]
+        values["data"] |= {"root": str(self.folder / self.data), "voxel_size": fine, "volumes": volumes}
+        values["data"]["modality"] = source
+        settings = TrainSettings.parse(values | {"seed": self.seed})
+        return find_model(train(settings, self.folder / f"{self.data}-{source}-{self.seed}"))
+
+    def voi(self, model, row: str, part: Part, thresholds):
+        """Threshold, and VOI split and merge of a part."""
+        image = {"xray": "upsampled", "em": "em"}
+        source = self.image(part, image[row]) if row in image else self.translated(part, "em")
+        box = tuple(slice(0, n) for n in source.shape)
+        predictor = predictor_for(model, InferenceSettings(), source.read_box, source.shape)
+        affinities = predictor.predict_box(source.read_box, source.shape, box)
+        settings = SegmentationSettings.parse(SEGMENTATION)
+        fragments, graph = fragment_graph(affinities, model.contract.offsets, settings)
+        tree = agglomerate(graph, int(fragments.max()), settings.linkage, float(THRESHOLDS[0]))
+        truth = self.image(part, "labels/truth").read()[part.scored :]
+        for threshold in thresholds:
+            table = VoiTable()
+            table.add(relabel(fragments, tree.lut(float(threshold)))[part.scored :], truth)
+            scores = table.scores()
+            yield float(threshold), (scores["voi_split"], scores["voi_merge"])
+
+    def images(self) -> dict:
+        """Scores of the translation itself, means over the test parts, and what it makes of unlike inputs."""
+        found = []
+        for part in self.parts("test"):
+            em, spreads = self.translated(part, "em"), self.spreads(part)
+            scores = evaluate_image(em, self.image(part, "em"), spreads)
+            scores["epistemic"] = {"as trained": mean_of(self.translated(part, "epistemic"))}
+            for kind in UNLIKE:
+                scores["epistemic"][kind] = mean_of(self.translated(part, "epistemic", kind))
+            found.append(scores)
+        return mean_scores(found)
+
+    def spreads(self, part: Part) -> list[Volume]:
+        return [self.translated(part, name) for name in ("aleatoric", "epistemic")]
+
+    def translated(self, part: Part, name: str, kind: str = "") -> Volume:
+        source = self.folder / self.data / f"{part.name}.zarr" / "xray"
+        out = (
+            self.folder / f"{self.data}-translated-{self.seed}" / f"{part.name}{kind.replace(' ', '-')}.zarr"
+        )
+        if kind:
+            source = out.with_suffix(".input.zarr") / "xray"
+            if not source.exists():
+                image = self.image(part, "xray")
+                write(source.parent, "xray", unlike(image.read(), kind), image.voxel_size)
+        translate_volume(
+            str(source),
+            out,
+            self.translator,
+            region=RegionSettings(),
+            inference=InferenceSettings(),
+            sampling=SamplingSettings(),
+            rescale=False,
+            run_settings=RunSettings(),
+            progress=Silent(),
+        )
+        return open_volume(out / name)
+
+    def parts(self, use: str) -> list[Part]:
+        return [part for part in PARTS[self.data] if part.use == use]
+
+    def image(self, part: Part, name: str) -> Volume:
+        group = self.folder / self.data / f"{part.name}.zarr"
+        if not (group / "labels/truth").exists():
+            make = make_phantom if self.data == "phantom" else make_fib25
+            partial = group.with_suffix(f".{os.getpid()}.zarr")
+            make(part, partial)
+            partial.replace(group)
+        return open_volume(group / name)
+
+    def draw(self, folder: Path) -> None:
+        part = self.parts("test")[0]
+        real = self.image(part, "em")
+        z = real.shape[0] // 2
+
+        def section(volume: Volume, at: int):
+            y, x = (slice(0, n) for n in volume.shape[1:])
+            return volume.read_box((slice(at, at + 1), y, x))[0]
+
+        spreads = {volume.name.rsplit("/", 1)[-1]: section(volume, z) for volume in self.spreads(part)}
+        xray, em = self.image(part, "xray"), self.translated(part, "em")
+        picture = draw_translation(section(xray, z // FACTOR), section(em, z), section(real, z), spreads)
+        folder.mkdir(parents=True, exist_ok=True)
+        picture.savefig(folder / f"translation-{self.data}.png", dpi=90)
+
+
+def make_phantom(part: Part, group: Path) -> None:
+    edge = EDGES[part.use]
+    coarse, fine = (
+        Phantom(PhantomSettings(seed=part.seed, voxel_size=size, difficulty="medium")) for size in (99, 33)
+    )
+    box = (slice(0, edge),) * 3
+    xray = coarse.xray((slice(0, edge // FACTOR),) * 3)
+    write_part(group, xray, fine.em(box), fine.labels(box), 33.0)
+
+
+def make_fib25(part: Part, group: Path) -> None:
+    recipe = read_toml(RECIPES / "fib25-to-em.toml")["data"]["pairs"][0]["simulate"]
+    look = {key: value for key, value in recipe.items() if key not in ("seed", "count")}
+    z, whole = slice(part.low, part.high), slice(0, 249)
+    em, labels = (
+        open_volume(f"{FIB25}/{name}", (10, 10, 10)).read_box((z, whole, whole)) for name in ("raw", "labels")
+    )
+    volume = Volume(em, (10.0, 10.0, 10.0), (0.0, 0.0, 0.0), "FIB-25")
+    made = SimulatedXray(volume, XraySimulation.parse(look | {"seed": part.seed, "factor": [FACTOR] * 3}))
+    write_part(group, made.xray(tuple(slice(0, n) for n in made.shape)), em, labels, 10.0)
+
+
+def write_part(group: Path, xray, em, labels, size: float) -> None:
+    fine, coarse = (size,) * 3, (size * FACTOR,) * 3
+    write(group, "xray", xray, coarse)
+    write(group, "upsampled", read_rescaled(open_volume(group / "xray"), fine).read(), fine)
+    write(group, "em", em, fine)
+    write(group, "labels/truth", labels, fine)
+
+
+def write(group: Path, name: str, array, size) -> None:
+    layout = {"shape": array.shape, "dtype": array.dtype, "chunks": (64, 64, 64), "voxel_size": size}
+    kind = "label" if name.startswith("labels") else "image"
+    made = create_array(group, name, **layout, offset=(0, 0, 0), kind=kind)
+    made.write_box(tuple(slice(0, n) for n in array.shape), array)
+
+
+def unlike(image, kind: str):
+    """An X-ray as no training had it."""
+    if kind == "noisier":
+        noise = np.random.default_rng(0).normal(0, image.std(), image.shape)
+        return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+    if kind == "darker":
+        return np.rint(255 * (image / 255.0) ** 3).astype(np.uint8)
+    return np.ascontiguousarray(image.transpose(2, 1, 0))
+
+
+def mean_of(volume: Volume) -> float:
+    return float(volume.read().mean(dtype=np.float64))
+
+
+def mean_scores(found: list[dict]) -> dict:
+    """The mean of every number, at its place."""
+    first = found[0]
+    if isinstance(first, dict):
+        return {key: mean_scores([one[key] for one in found]) for key in first}
+    if isinstance(first, list):
+        return [mean_scores(list(values)) for values in zip(*found, strict=True)]
+    return None if None in found else round(float(np.mean(found)), 4)
+
+
+def read(table: Path) -> list[dict]:
+    return json.loads(table.read_text()) if table.exists() else []
+
+
+def finished(table: Path, *key) -> bool:
+    return any((done["data"], done["row"], done["seed"]) == key for done in read(table))
+
+
+def keep(table: Path, found: dict) -> None:
+    rows = [*read(table), found]
+    rows.sort(key=lambda one: (one["data"], [*ROWS, "images"].index(one["row"]), one["seed"]))
+    partial = table.with_suffix(f".{os.getpid()}")
+    partial.write_text("[\n" + ",\n".join(json.dumps(one) for one in rows) + "\n]\n")
+    partial.replace(table)
+
+
+def show(table: Path) -> None:
+    rows = read(table)
+    for data in PARTS:
+        print(
+            f"\n{data}\n\n| segmented | seeds | VOI sum (lowest - highest) | split | merge |\n|---|---|---|---|---|"
+        )
+        voi = {}
+        for row, shown in ROWS.items():
+            found = [one for one in rows if (one["data"], one["row"]) == (data, row)]
+            voi[row] = {one["seed"]: one["voi_sum"] for one in found}
+            sums = list(voi[row].values())
+            cells = [f"{np.mean([one[key] for one in found]):.3f}" if found else "" for key in SHOWN]
+            spread = f" ({min(sums):.3f} - {max(sums):.3f})" if sums else "missing"
+            print(f"| {shown} | {len(found)} | {cells[0]}{spread} | {cells[1]} | {cells[2]} |")
+        seeds = sorted(set.intersection(*(set(found) for found in voi.values())))
+        if len(seeds) > 1:
+            print(f"\n{verdict(*([voi[row][seed] for seed in seeds] for row in ROWS))}")
+        for one in rows:
+            if (one["data"], one["row"]) == (data, "images"):
+                print(f"\ntranslation, seed {one['seed']}: {json.dumps(one)}")
+
+
+SHOWN = ("voi_sum", "voi_split", "voi_merge")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    rows = [*ROWS, "images"]
+    parser.add_argument(
+        "runs", type=Path, nargs="?", help="folder for volumes, training runs and translations"
+    )
+    parser.add_argument("--table", type=Path, default=RECIPES.parent / "translation.json")
+    parser.add_argument("--data", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--rows", nargs="+", default=rows, choices=rows)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--model", action="append", default=[], metavar="DATA=MODEL", help="the translation")
+    parser.add_argument("--set", action="append", default=[], help="change the recipe: section.key=value")
+    parser.add_argument("--pictures", type=Path, help="folder for a picture of each data set")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
