@@ -97,6 +97,8 @@ class UncertaintyScales(Settings):
     """Factor on the standard deviation over samples, members and flips."""
     intervals: dict[str, float] = Field(default_factory=dict)
     """Nominal coverage ("0.5", "0.8", ...): half-width of that interval, in total standard deviations."""
+    samples: int | None = Field(default=None, ge=1)
+    """Passes per tile that it was calibrated with, which prediction takes unless told otherwise."""
 
 
 class Contract(Settings):
@@ -120,6 +122,8 @@ class Contract(Settings):
     """How raw values become its input."""
     output_normalisation: Normalisation | None = None
     """Translation: grey value = mean + std x the intensity head."""
+    output_dtype: Literal["uint8", "uint16", "float32"] = "uint8"
+    """Translation: type of the grey values that it was fitted to, and that it is written in."""
     members: int = Field(default=1, ge=1)
     """Networks of a deep ensemble: weights.safetensors, weights-1.safetensors, and so on."""
     margin: IntTriple

@@ -122,7 +122,7 @@ def test_what_lies_between_the_grids_goes_to_the_nearest_voxel_with_a_warning(fi
 
 
 def test_pairs_that_do_not_fit_are_refused(files):
-    with pytest.raises(GeometryError, match="network.upsample"):
+    with pytest.raises(GeometryError, match="upsample"):
         _load(files, factor=(1, 3, 3))
     with pytest.raises(GeometryError, match="covers"):
         _load(files, region=[[0, 12], [0, 12], [0, 9]])
