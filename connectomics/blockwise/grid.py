@@ -125,6 +125,11 @@ class Subset(Sequence[Block]):
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def without(self, numbers: Collection[int]) -> "Subset":
+        """Those whose numbers are not among `numbers`."""
+        done = np.fromiter(numbers, np.int64, len(numbers))
+        return Subset(self.grid, self.numbers[~np.isin(self.numbers, done)])
+
     @overload
     def __getitem__(self, index: int) -> Block: ...
 

@@ -30,7 +30,7 @@ StreamFunction = Callable[
 
 def run_blocks(
     step: str,
-    grid: Grid,
+    grid: Grid | Subset,
     function: BlockFunction,
     ledger: Ledger,
     *,
@@ -47,7 +47,7 @@ def run_blocks(
     step
         Name of the step in the ledger.
     grid
-        The blocks.
+        The blocks; all of a grid, or some.
     function
         Reads its own input with its own halo, writes its own output; must be repeatable.
     ledger
@@ -85,7 +85,11 @@ def run_blocks(
 
 
 def map_blocks(
-    step: str, grid: Grid, function: Callable[[Block], T], pool: Pool, progress: Progress | None = None
+    step: str,
+    grid: Grid | Subset,
+    function: Callable[[Block], T],
+    pool: Pool,
+    progress: Progress | None = None,
 ) -> Iterator[T]:
     """What `function` returns for each block, in order of completion; nothing is recorded.
 
@@ -118,7 +122,12 @@ class Timed:
 
 
 def run_stream(
-    step: str, grid: Grid, function: StreamFunction, ledger: Ledger, *, progress: Progress | None = None
+    step: str,
+    grid: Grid | Subset,
+    function: StreamFunction,
+    ledger: Ledger,
+    *,
+    progress: Progress | None = None,
 ) -> None:
     """Like `run_blocks`, for a function that takes all pending blocks and overlaps its own stages.
 
@@ -134,7 +143,9 @@ Recorded = tuple[Sequence[Block], Callable[[Block, float], None], Callable[[Bloc
 
 
 @contextmanager
-def _recorded(step: str, grid: Grid, ledger: Ledger, progress: Progress | None) -> Iterator[Recorded]:
+def _recorded(
+    step: str, grid: Grid | Subset, ledger: Ledger, progress: Progress | None
+) -> Iterator[Recorded]:
     watcher = progress or Silent()
     pending, before = _pending(step, grid, ledger)
     failures: list[tuple[Failure, Exception]] = []
@@ -172,13 +183,14 @@ def _recorded(step: str, grid: Grid, ledger: Ledger, progress: Progress | None) 
         )
 
 
-def _pending(step: str, grid: Grid, ledger: Ledger) -> tuple[Subset, int]:
+def _pending(step: str, grid: Grid | Subset, ledger: Ledger) -> tuple[Subset, int]:
     """The blocks to do, and how many are done."""
-    finished = ledger.done(step)
+    left = grid.without(ledger.done(step))
+    done = len(grid) - len(left)
     failed = [failure.block for failure in ledger.failures(step)] if ledger.failed_only else []
     if failed:
-        return Subset(grid, np.array(failed, np.int64)), len(finished)
-    return grid.without(finished), len(finished)
+        return Subset(left.grid, np.array(failed, np.int64)), done
+    return left, done
 
 
 def _raise_failures(step: str, total: int, failures: list[tuple[Failure, Exception]]) -> None:

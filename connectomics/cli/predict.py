@@ -15,6 +15,7 @@ def predict(
     *,
     model: str,
     rescale: Annotated[bool, Parameter(negative="")] = False,
+    cascade: str | None = None,
     region: Region = REGION,
     network: Network = NETWORK,
     run: RunOptions = RUN,
@@ -32,10 +33,15 @@ def predict(
         Name of a shipped model (see `connectomics models list`) or path of a model folder.
     rescale
         Resample the input to the model's voxel size.
+    cascade
+        Cascade file, or name of a shipped cascade: compute only what its detectors let through (see
+        `connectomics cascade --help`). Where it would not pay, everything is computed.
     """
+    from connectomics.pipeline.cascade import cascade_for
     from connectomics.pipeline.predict import predict_volume
 
     with session(report) as display:
+        chosen = cascade_for(volume, cascade, region, rescale, network, display)
         result = predict_volume(
             volume,
             out,
@@ -45,5 +51,6 @@ def predict(
             rescale=rescale,
             run_settings=run,
             progress=display,
+            cascade=chosen,
         )
     deliver(result, report, "predict")

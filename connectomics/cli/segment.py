@@ -21,6 +21,7 @@ def segment(
     model: str,
     keep_affinities: Annotated[bool, Parameter(negative="")] = False,
     rescale: Annotated[bool, Parameter(negative="")] = False,
+    cascade: str | None = None,
     region: Region = REGION,
     network: Network = NETWORK,
     segmentation: Segmentation = None,
@@ -44,11 +45,16 @@ def segment(
         Keep the affinities the segmentation was made from, in OUT.zarr/affinities.
     rescale
         Resample the input to the model's voxel size.
+    cascade
+        Cascade file, or name of a shipped cascade: compute only what its detectors let through (see
+        `connectomics cascade --help`). Where it would not pay, everything is computed.
     """
+    from connectomics.pipeline.cascade import cascade_for
     from connectomics.pipeline.segment import segment_volume
 
     given = {} if segmentation is None else segmentation.model_dump(exclude_unset=True)
     with session(report) as display:
+        chosen = cascade_for(volume, cascade, region, rescale, network, display)
         result = segment_volume(
             volume,
             out,
@@ -60,5 +66,6 @@ def segment(
             rescale=rescale,
             run_settings=run,
             progress=display,
+            cascade=chosen,
         )
     deliver(result, report, "segment")

@@ -19,6 +19,7 @@ def translate(
     *,
     model: str,
     rescale: Annotated[bool, Parameter(negative="")] = False,
+    cascade: str | None = None,
     region: Region = REGION,
     network: Network = NETWORK,
     sampling: Sampling = SAMPLING,
@@ -40,10 +41,15 @@ def translate(
         Name of a shipped model (see `connectomics models list`) or path of a model folder.
     rescale
         Resample the input to the model's voxel size.
+    cascade
+        Cascade file, or name of a shipped cascade: compute only what its detectors let through (see
+        `connectomics cascade --help`). Where it would not pay, everything is computed.
     """
+    from connectomics.pipeline.cascade import cascade_for
     from connectomics.pipeline.translate import translate_volume
 
     with session(report) as display:
+        chosen = cascade_for(volume, cascade, region, rescale, network, display)
         result = translate_volume(
             volume,
             out,
@@ -54,5 +60,6 @@ def translate(
             rescale=rescale,
             run_settings=run,
             progress=display,
+            cascade=chosen,
         )
     deliver(result, report, "translate")

@@ -1,6 +1,7 @@
 """The commands of a cascade: calibrate one from a TOML file, and plan a run with it."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,12 +10,18 @@ from typing import Any
 from connectomics.blockwise.progress import Progress
 from connectomics.cascade.calibrate import calibrate
 from connectomics.cascade.plan import plan_cascade
-from connectomics.cascade.settings import CalibrationSettings, read_cascade
-from connectomics.errors import OutputExistsError
+from connectomics.cascade.settings import CalibrationSettings, Cascade, read_cascade
+from connectomics.errors import InputError, OutputExistsError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.files import write_atomically
 from connectomics.io.staging import unwritable
+from connectomics.pipeline.settings import RegionSettings
 from connectomics.settings import read_toml
+
+log = logging.getLogger(__name__)
+
+PLAN_SAMPLE = 256
+"""Coarsest chunks that a run looks at before it decides whether its cascade pays."""
 
 
 def calibrate_cascade(
@@ -72,3 +79,41 @@ def plan_run(
         progress=progress,
     )
     return asdict(plan)
+
+
+def cascade_for(
+    location: str,
+    cascade: str | None,
+    region: RegionSettings,
+    rescale: bool,
+    inference: InferenceSettings,
+    progress: Progress,
+) -> Cascade | None:
+    """The cascade that a run should use: none where none is given, or where it would not pay.
+
+    The plan that decides is made from a fixed sample, so that a run that is resumed decides alike.
+
+    Raises
+    ------
+    InputError
+        It was calibrated at another voxel size, or the input is resampled.
+    """
+    if cascade is None:
+        return None
+    if rescale:
+        raise InputError(
+            "--cascade goes with no --rescale: convert the volume to the model's voxel size first."
+        )
+    found = read_cascade(cascade)
+    plan = plan_cascade(
+        location, region.voxel_size, found, inference, sample=PLAN_SAMPLE, seed=0, progress=progress
+    )
+    if plan.pays:
+        return found
+    log.warning(
+        "cascade '%s' would not pay here: %.3g s against %.3g s at one level; everything is computed.",
+        found.name,
+        plan.seconds,
+        plan.single_level_seconds,
+    )
+    return None

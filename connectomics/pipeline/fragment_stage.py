@@ -5,6 +5,7 @@ import numpy as np
 from connectomics.blockwise.grid import Block, chunk_for_block, grow, inside
 from connectomics.io.ome_zarr import create_array
 from connectomics.pipeline.stage import FRAGMENTS, Stage
+from connectomics.segmentation.block_fragments import BlockFragments
 from connectomics.segmentation.fragments import block_fragments, required_halo
 
 
@@ -26,11 +27,14 @@ def make_fragments(stage: Stage) -> None:
 
     def work(block: Block) -> None:
         outer = grow(block.box, halo, halo, shape)
-        affinities = stage.affinities.read_box(outer)
-        corner = (outer[0].start, outer[1].start, outer[2].start)
-        found = block_fragments(
-            affinities, stage.offsets, inside(block.box, outer), corner, shape, stage.settings
-        )
+        if stage.empty(outer):
+            found = BlockFragments.none(block.shape)
+        else:
+            affinities = stage.affinities.read_box(outer)
+            corner = (outer[0].start, outer[1].start, outer[2].start)
+            found = block_fragments(
+                affinities, stage.offsets, inside(block.box, outer), corner, shape, stage.settings
+            )
         if len(found.sizes):  # an empty block keeps its chunks unwritten
             labels.write_box(block.box, found.labels)
         stage.run.ledger.save_table(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectomics import __version__
+from connectomics.cascade.settings import Cascade
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.checks import check_image
 from connectomics.io.opening import open_volume
@@ -11,19 +12,25 @@ from connectomics.networks.models import Model, check_fits, find_model
 from connectomics.pipeline.convert import describe_input
 from connectomics.pipeline.region import Region, select_region
 from connectomics.pipeline.settings import RegionSettings
+from connectomics.roi import Triple
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """A region of a volume and the model to run on it."""
+    """A region of a volume and the model to run on it; and where the volume came from."""
 
     region: Region
     model: Model
     rescaled: bool
+    location: str = ""
+    voxel_size: Triple | None = None
 
-    def identity(self, command: str, inference: InferenceSettings) -> dict[str, Any]:
+    def identity(
+        self, command: str, inference: InferenceSettings, cascade: Cascade | None = None
+    ) -> dict[str, Any]:
         """What decides whether two runs are the same run: device, engine and threads do not."""
-        return {
+        chosen = {} if cascade is None else {"cascade": cascade.model_dump(mode="json")}
+        return chosen | {
             "command": command,
             "version": __version__,
             "input": describe_input(self.region.volume),
@@ -53,4 +60,4 @@ def open_input(location: str, model_name: str, settings: RegionSettings, rescale
         check_fits(model, volume.voxel_size)
     region = select_region(volume, settings)
     check_image(volume)
-    return NetworkInput(region, model, rescale)
+    return NetworkInput(region, model, rescale, location, settings.voxel_size)

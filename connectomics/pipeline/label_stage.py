@@ -43,6 +43,8 @@ def write_labels(stage: Stage, nodes: Nodes) -> None:
                 own = read_table(nodes.path, table, [nodes.of_block(block.number)])
                 lut = np.concatenate((np.zeros(1, np.uint64), own))
                 volumes[name].write_box(block.box, relabel(local, lut))
+        if stage.empty(block.box):
+            return
         doubt = voxel_uncertainty(stage.affinities.read_box(block.box))
         volumes["uncertainty"].write_box(block.box, doubt)
 

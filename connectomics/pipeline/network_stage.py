@@ -1,5 +1,6 @@
 """Stage 1: the network over a region, tile by tile; each tile's core is one block of the ledger."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.blockwise.grid import Block, Box, Grid
+from connectomics.blockwise.grid import Block, Box, Grid, Subset
 from connectomics.blockwise.output import Run
 from connectomics.blockwise.pool import Cluster, Pool
 from connectomics.blockwise.progress import Progress
 from connectomics.blockwise.run import run_blocks, run_stream
+from connectomics.cascade.settings import Cascade
 from connectomics.inference.predictor import Predictor, predictor_for
 from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.tiles import scaled
@@ -21,8 +23,11 @@ from connectomics.io.ome_zarr import create_array, open_array
 from connectomics.io.place import Place
 from connectomics.io.volume import Volume
 from connectomics.networks.contract import Contract
+from connectomics.pipeline.cascade_stage import ROUNDS, CascadeChooser, Selection, tile_edge
 from connectomics.pipeline.input import NetworkInput
 from connectomics.roi import IntTriple, int_triple, triple
+
+log = logging.getLogger(__name__)
 
 CHUNK = 64
 """Edge of a chunk of the network's output; tile cores are multiples of half of it."""
@@ -81,6 +86,11 @@ class Target:
     on_gpus: bool = False
     samples: int = 1
 
+    @property
+    def has_affinities(self) -> bool:
+        """True where the first array holds affinities."""
+        return "offsets" in self.products[0].attributes
+
     @classmethod
     def affinities(cls, name: str, contract: Contract, channels: int, on_gpus: bool) -> "Target":
         """One array of the leading affinity channels, with their offsets in its attributes."""
@@ -100,13 +110,19 @@ def run_network(
     target: Target,
     pool: Pool,
     progress: Progress,
-) -> None:
+    cascade: Cascade | None = None,
+) -> Selection | None:
     """Write what the network makes of the region to the target's arrays.
 
     In one process, reading, network and writing are overlapped; on a cluster each worker loads the network
     once and has two blocks at a time. Blocks are counted in voxels of the input, the arrays may be finer.
+
+    With a cascade only the tiles that it chooses are computed, and those into which objects lead from there;
+    the other chunks are not written. Returns which were.
     """
     region, volume = given.region, given.region.volume
+    if cascade is not None and inference.tile is None:
+        inference = inference.model_copy(update={"tile": tile_edge(cascade, given)})
     predictor = _predictor(given, inference, target.samples)
     core = predictor.lattice(volume.shape).core
     for product in target.products:
@@ -114,14 +130,38 @@ def run_network(
             _create(run, given, product, predictor.form.scale, core)
     z, y, x = (low.start % c for low, c in zip(region.box, core, strict=True))
     grid = Grid(region.shape, core, (z, y, x))
-    if isinstance(pool, Cluster):
-        del predictor  # the workers load their own
+    stream = None if isinstance(pool, Cluster) else _streaming(predictor, run, given, target)
+    del predictor  # the workers of a cluster load their own
+
+    def compute(blocks: Grid | Subset) -> None:
+        if stream is not None:
+            run_stream(target.step, blocks, stream, run.ledger, progress=progress)
+            return
         work = PredictBlock(run.path, given, inference, target)
-        chosen = pool.needing(GPU=0.5) if target.on_gpus else pool
-        run_blocks(target.step, grid, work, run.ledger, pool=chosen, progress=progress)
-    else:
-        stream = _streaming(predictor, run, given, target)
-        run_stream(target.step, grid, stream, run.ledger, progress=progress)
+        chosen = pool.needing(GPU=0.5) if target.on_gpus and isinstance(pool, Cluster) else pool
+        run_blocks(target.step, blocks, work, run.ledger, pool=chosen, progress=progress)
+
+    if cascade is None:
+        compute(grid)
+        return None
+    chooser = CascadeChooser(run, given, cascade, inference, pool, progress)
+    return _follow(chooser, grid, target, compute)
+
+
+def _follow(
+    chooser: CascadeChooser, grid: Grid, target: Target, compute: Callable[[Grid | Subset], None]
+) -> Selection:
+    """Compute the tiles that the cascade chose; then, round by round, those into which objects lead."""
+    numbers = new = chooser.first(grid)
+    compute(Subset(grid, numbers))
+    for _ in range(ROUNDS if target.has_affinities else 0):
+        new = chooser.called_back(Selection(grid, numbers), new, target.products[0].name)
+        if not len(new):
+            break
+        log.info("cascade: %d tiles called back, objects lead into them", len(new))
+        numbers = np.union1d(numbers, new)
+        compute(Subset(grid, numbers))
+    return Selection(grid, numbers)
 
 
 def _create(run: Run, given: NetworkInput, product: Product, scale: IntTriple, core: IntTriple) -> None:

@@ -4,10 +4,13 @@ from typing import Any
 
 from connectomics.blockwise.output import open_run
 from connectomics.blockwise.progress import Progress
+from connectomics.cascade.settings import Cascade
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.place import Place
 from connectomics.io.pyramid import build_pyramid
 from connectomics.networks.models import check_task
+from connectomics.pipeline.cascade_stage import FOLDER as CASCADE_FOLDER
+from connectomics.pipeline.cascade_stage import computed_tiles
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Target, run_network
 from connectomics.pipeline.resources import open_pool, pyramid_levels, share_inference
@@ -26,6 +29,7 @@ def predict_volume(
     rescale: bool,
     run_settings: RunSettings,
     progress: Progress,
+    cascade: Cascade | None = None,
 ) -> dict[str, Any]:
     """Write ``OUT.zarr/prediction``, (c, z, y, x) uint8; resumes when called again.
 
@@ -39,18 +43,20 @@ def predict_volume(
     given = open_input(location, model_name, region, rescale)
     check_task(given.model, translates=False)
     offsets = given.model.contract.offsets
-    identity = given.identity("predict", inference)
-    with open_run(out, "predict", identity, [PRODUCT], **run_settings.claim) as run:
+    identity = given.identity("predict", inference, cascade)
+    with open_run(out, "predict", identity, [PRODUCT, CASCADE_FOLDER], **run_settings.claim) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         with open_pool(run_settings) as pool:
             target = Target.affinities(
                 PRODUCT, given.model.contract, len(offsets), run_settings.gpu_per_worker
             )
-            run_network(run, given, share_inference(inference, run_settings), target, pool, progress)
+            share = share_inference(inference, run_settings)
+            chosen = run_network(run, given, share, target, pool, progress, cascade)
         levels = pyramid_levels(given.region.shape)
         if levels > 1:
             build_pyramid(run.path, PRODUCT, levels)
         report = {"output": str(out), "shape": [len(offsets), *given.region.shape], "offsets": offsets}
+        report |= computed_tiles(chosen)
         run.ledger.note("complete", report)
     return report

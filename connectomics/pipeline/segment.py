@@ -1,19 +1,20 @@
 """Segment a volume: network, fragments, edges, one global step, labels. The whole story on one page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from connectomics.affinities import NEAREST
 from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.output import Run, open_run
-from connectomics.blockwise.pool import Pool
 from connectomics.blockwise.progress import Progress
+from connectomics.cascade.settings import Cascade
 from connectomics.errors import ModelError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.place import Place
-from connectomics.io.volume import Volume
 from connectomics.networks.models import Model, check_task
+from connectomics.pipeline.cascade_stage import FOLDER as CASCADE_FOLDER
+from connectomics.pipeline.cascade_stage import computed_tiles
 from connectomics.pipeline.edge_stage import collect_edges
 from connectomics.pipeline.fragment_stage import make_fragments
 from connectomics.pipeline.graph_memory import BYTES_PER_EDGE
@@ -28,7 +29,7 @@ from connectomics.roi import IntTriple
 from connectomics.segmentation.fragments import required_halo
 from connectomics.segmentation.settings import SegmentationSettings
 
-ALL_PRODUCTS = (*PRODUCTS, "affinities", "region_graph", "lut", "scratch")
+ALL_PRODUCTS = (*PRODUCTS, "affinities", "region_graph", "lut", "scratch", CASCADE_FOLDER)
 
 BYTES_PER_VOXEL = 40.0
 """Peak bytes per voxel read by one worker in the fragment and edge stages, measured."""
@@ -46,6 +47,7 @@ def segment_volume(
     rescale: bool,
     run_settings: RunSettings,
     progress: Progress,
+    cascade: Cascade | None = None,
 ) -> dict[str, Any]:
     """Label every neuron of a volume; resumes when called again.
 
@@ -71,6 +73,8 @@ def segment_volume(
         Memory, threads, blocks.
     progress
         Who watches.
+    cascade
+        Compute only what its detectors let through; the rest stays empty.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def segment_volume(
     given = open_input(location, model_name, region, rescale)
     settings = segmentation_settings(given.model, segmentation)
     grid = segmentation_grid(given.region.shape, settings, inference.memory, run_settings)
-    identity = given.identity("segment", inference) | {
+    identity = given.identity("segment", inference, cascade) | {
         "segmentation": settings.model_dump(mode="json"),
         "block": grid.block,
         "keep_affinities": keep_affinities,
@@ -95,10 +99,12 @@ def segment_volume(
             share = share_inference(inference, run_settings)
             contract = given.model.contract
             target = Target.affinities("affinities", contract, channels, run_settings.gpu_per_worker)
-            run_network(run, given, share, target, pool, progress)
+            chosen = run_network(run, given, share, target, pool, progress, cascade)
             release_memory()
-            affinities = open_array(run.path, "affinities")
-            report = segment_affinities(run, affinities, offsets, settings, grid, pool, progress)
+            stage = Stage(
+                run, grid, open_array(run.path, "affinities"), offsets, settings, pool, progress, chosen
+            )
+            report = segment_affinities(stage) | computed_tiles(chosen)
         run.ledger.note("complete", report)
         _clean_up(run, keep_affinities)
     return report
@@ -112,25 +118,16 @@ def _clean_up(run: Run, keep_affinities: bool) -> None:
         run.ledger.drop_tables(step)
 
 
-def segment_affinities(
-    run: Run,
-    affinities: Volume,
-    offsets: Sequence[IntTriple],
-    settings: SegmentationSettings,
-    grid: Grid,
-    pool: Pool,
-    progress: Progress,
-) -> dict[str, Any]:
+def segment_affinities(stage: Stage) -> dict[str, Any]:
     """Everything after the network, from affinities on disk to labels on disk."""
-    stage = Stage(run, grid, affinities, offsets, settings, pool, progress)
     make_fragments(stage)
     collect_edges(stage)
     release_memory()
     write_labels(stage, solve(stage))
     build_pyramids(stage)
-    summary: dict[str, Any] = {"output": str(run.path), "shape": grid.shape}
-    summary["bytes_per_million_edges"] = BYTES_PER_EDGE[settings.linkage] * 1_000_000
-    return summary | run.ledger.noted("graph") | {"settings": settings.model_dump(mode="json")}
+    summary: dict[str, Any] = {"output": str(stage.run.path), "shape": stage.grid.shape}
+    summary["bytes_per_million_edges"] = BYTES_PER_EDGE[stage.settings.linkage] * 1_000_000
+    return summary | stage.run.ledger.noted("graph") | {"settings": stage.settings.model_dump(mode="json")}
 
 
 def segmentation_settings(model: Model, given: Mapping[str, Any]) -> SegmentationSettings:

@@ -17,6 +17,7 @@ from connectomics.io.files import write_atomically
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.tables import read_table
 from connectomics.io.volume import Volume
+from connectomics.pipeline.cascade_stage import Selection
 from connectomics.roi import IntTriple
 from connectomics.segmentation.settings import SegmentationSettings
 
@@ -47,6 +48,8 @@ class Stage:
         Where the block functions run.
     progress : Progress
         Who watches.
+    computed : Selection, optional
+        Which parts have affinities, where a cascade chose them; default: all.
     """
 
     run: Run
@@ -56,6 +59,11 @@ class Stage:
     settings: SegmentationSettings
     pool: Pool
     progress: Progress
+    computed: Selection | None = None
+
+    def empty(self, box: Box) -> bool:
+        """True where a cascade left the whole box out."""
+        return self.computed is not None and self.computed.empty(box)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker on another machine needs: neither the pool nor who watches."""

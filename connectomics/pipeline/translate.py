@@ -5,6 +5,7 @@ from typing import Any
 
 from connectomics.blockwise.output import open_run
 from connectomics.blockwise.progress import Progress
+from connectomics.cascade.settings import Cascade
 from connectomics.inference.settings import InferenceSettings, SamplingSettings
 from connectomics.inference.translation_engine import (
     channel_names,
@@ -17,6 +18,8 @@ from connectomics.io.place import Place
 from connectomics.io.pyramid import build_pyramid
 from connectomics.networks.contract import Contract
 from connectomics.networks.models import check_task, find_model
+from connectomics.pipeline.cascade_stage import FOLDER as CASCADE_FOLDER
+from connectomics.pipeline.cascade_stage import computed_tiles
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Product, Target, run_network
 from connectomics.pipeline.resources import open_pool, pyramid_levels, share_inference
@@ -41,6 +44,7 @@ def translate_volume(
     rescale: bool,
     run_settings: RunSettings,
     progress: Progress,
+    cascade: Cascade | None = None,
 ) -> dict[str, Any]:
     """Write ``OUT.zarr/em``, ``aleatoric`` and ``epistemic``, (z, y, x); resumes when called again.
 
@@ -63,14 +67,15 @@ def translate_volume(
     samples = sampling.samples or default_samples(contract)
     plan_passes(samples, contract.members, contract.network.dropout > 0, inference.flips)
     _check_calibration(contract, samples)
-    identity = given.identity("translate", inference) | {"samples": samples}
+    identity = given.identity("translate", inference, cascade) | {"samples": samples}
     target = _target(contract, samples, run_settings.gpu_per_worker)
     names = [product.name for product in target.products]
-    with open_run(out, "translate", identity, PRODUCTS, **run_settings.claim) as run:
+    with open_run(out, "translate", identity, [*PRODUCTS, CASCADE_FOLDER], **run_settings.claim) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         with open_pool(run_settings) as pool:
-            run_network(run, given, share_inference(inference, run_settings), target, pool, progress)
+            share = share_inference(inference, run_settings)
+            chosen = run_network(run, given, share, target, pool, progress, cascade)
         em = open_array(run.path, "em")
         levels = pyramid_levels(em.shape)
         for name in names:
@@ -83,6 +88,7 @@ def translate_volume(
             "voxel_size": list(em.voxel_size),
             "samples": samples,
         }
+        report |= computed_tiles(chosen)
         run.ledger.note("complete", report)
     return report
 

@@ -43,6 +43,17 @@ class BlockFragments:
     sizes: NDArray[np.int64]
     votes: bool = False
 
+    @classmethod
+    def none(cls, shape: IntTriple) -> "BlockFragments":
+        """Those of a block in which there is nothing."""
+        return cls(
+            np.zeros(shape, np.uint32),
+            np.zeros(0, np.uint64),
+            np.zeros(0, np.uint32),
+            np.zeros((0, 3), np.int64),
+            np.zeros(0, np.int64),
+        )
+
 
 def check_block(
     affinities: NDArray[Any], box: Box, corner: IntTriple, volume_shape: IntTriple, halo: int

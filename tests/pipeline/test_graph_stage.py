@@ -47,7 +47,7 @@ def segmented(folder, affinities, settings, block, pool=None):
     grid = Grid(affinities.shape[1:], (block,) * 3)
     with a_run(folder, affinities) as run:
         volume = open_array(run.path, "affinities")
-        report = segment_affinities(run, volume, NEAREST, settings, grid, pool or Threads(2), Silent())
+        report = segment_affinities(Stage(run, grid, volume, NEAREST, settings, pool or Threads(2), Silent()))
         tables = {f"region_graph/{name}": None for name in ("edges", "mean", "size", "p_wrong")} | {
             "lut": None
         }
