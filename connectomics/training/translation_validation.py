@@ -186,4 +186,4 @@ def calibrate_on(
         half = calibrate(error[fitted], aleatoric[fitted], epistemic[fitted])
         deviation = total_deviation(aleatoric[checked], epistemic[checked], half)
         scores = {f"coverage_{k}": v for k, v in coverage(error[checked], deviation, half).items()}
-    return calibrate(error, aleatoric, epistemic), scores
+    return calibrate(error, aleatoric, epistemic).model_copy(update={"samples": len(passes)}), scores
