@@ -54,6 +54,9 @@ THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
 SEGMENTATION = {"linkage": "mean"}
 ROWS = {"xray": "X-ray, interpolated", "translation": "translation", "em": "real EM"}
 MODELS = {"phantom": "xnh-to-em", "fib25": "runs/fib25-to-em/model"}
+SIDE = 249
+"""Voxels of FIB-25 along y and x: whole X-ray voxels."""
+SHOWN = ("voi_sum", "voi_split", "voi_merge")
 UNLIKE = ("noisier", "darker", "z and x exchanged")
 
 
@@ -174,9 +177,8 @@ class Run:
 
     def translated(self, part: Part, name: str, kind: str = "") -> Volume:
         source = self.folder / self.data / f"{part.name}.zarr" / "xray"
-        out = (
-            self.folder / f"{self.data}-translated-{self.seed}" / f"{part.name}{kind.replace(' ', '-')}.zarr"
-        )
+        name_of = f"{part.name}{kind.replace(' ', '-')}.zarr"
+        out = self.folder / f"{self.data}-translated-{self.seed}" / name_of
         if kind:
             source = out.with_suffix(".input.zarr") / "xray"
             if not source.exists():
@@ -236,7 +238,7 @@ def make_phantom(part: Part, group: Path) -> None:
 def make_fib25(part: Part, group: Path) -> None:
     recipe = read_toml(RECIPES / "fib25-to-em.toml")["data"]["pairs"][0]["simulate"]
     look = {key: value for key, value in recipe.items() if key not in ("seed", "count")}
-    z, whole = slice(part.low, part.high), slice(0, 249)
+    z, whole = slice(part.low, part.high), slice(0, SIDE)
     em, labels = (
         open_volume(f"{FIB25}/{name}", (10, 10, 10)).read_box((z, whole, whole)) for name in ("raw", "labels")
     )
@@ -303,9 +305,8 @@ def keep(table: Path, found: dict) -> None:
 def show(table: Path) -> None:
     rows = read(table)
     for data in PARTS:
-        print(
-            f"\n{data}\n\n| segmented | seeds | VOI sum (lowest - highest) | split | merge |\n|---|---|---|---|---|"
-        )
+        print(f"\n{data}\n\n| segmented | seeds | VOI sum (lowest - highest) | split | merge |")
+        print("|---|---|---|---|---|")
         voi = {}
         for row, shown in ROWS.items():
             found = [one for one in rows if (one["data"], one["row"]) == (data, row)]
@@ -320,9 +321,6 @@ def show(table: Path) -> None:
         for one in rows:
             if (one["data"], one["row"]) == (data, "images"):
                 print(f"\ntranslation, seed {one['seed']}: {json.dumps(one)}")
-
-
-SHOWN = ("voi_sum", "voi_split", "voi_merge")
 
 
 def parse() -> argparse.Namespace:

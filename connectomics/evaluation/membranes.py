@@ -64,9 +64,11 @@ def matches(
 
 
 def f1(counts: NDArray[np.int64]) -> dict[str, float]:
-    """Precision, recall and their harmonic mean from counts of `matches`; NaN where there is no membrane."""
+    """Precision, recall and their harmonic mean (0 where only one image has membranes; NaN of none)."""
     found, right, real, seen = (float(n) for n in counts)
     precision, recall = (a / b if b else float("nan") for a, b in ((right, found), (seen, real)))
-    both = precision + recall
-    mean = 2 * precision * recall / both if both else 0.0
+    if found and real:
+        mean = 2 * precision * recall / (precision + recall) if right and seen else 0.0
+    else:
+        mean = 0.0 if found or real else float("nan")
     return {"membrane_f1": mean, "membrane_precision": precision, "membrane_recall": recall}

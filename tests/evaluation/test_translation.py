@@ -91,6 +91,12 @@ def test_membranes_match_within_a_voxel(shift, expected):
     assert scores["membrane_f1"] == expected
 
 
+def test_an_image_without_membranes_finds_none():
+    blank = np.linspace(190, 200, 24 * 30 * 32, dtype=np.float32).reshape(24, 30, 32)
+    scores = evaluate_image(volume(blank), volume(sheet(12)))
+    assert (scores["membrane_f1"], scores["membrane_recall"]) == (0, 0)
+
+
 def test_wide_dark_things_are_no_membranes():
     image = sheet(12)
     image[:, 20:] = 60
