@@ -19,13 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from connectomics.affinities import NEAREST
-from connectomics.blockwise.cluster import connect
+from connectomics.blockwise.cluster import QUIET_ENVIRONMENT, connect
 from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.ledger import Ledger
 from connectomics.blockwise.peak import PeakMemory
@@ -34,9 +33,8 @@ from connectomics.segmentation.fragments import block_fragments
 from connectomics.segmentation.settings import SegmentationSettings
 
 os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"] = (
-    "False"  # as in the clusters that we start ourselves
-)
+os.environ |= QUIET_ENVIRONMENT  # as in the clusters that we start ourselves
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests start Dask's processes as we do
 PARTS = ("overhead", "memory", "speedup")
 EDGE = 64
 
@@ -113,10 +111,12 @@ def memory(options: argparse.Namespace) -> dict[str, object]:
 
 
 def peaks(count: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder, dask_processes(Path(folder), 2) as (address, scheduler):
+    from tests.dask_processes import cluster
+
+    with tempfile.TemporaryDirectory() as folder, cluster(Path(folder)) as (address, processes):
         began = time.perf_counter()
         client = subprocess.Popen([sys.executable, __file__, "--client", address, str(count)])
-        with PeakMemory(scheduler.pid) as of_scheduler, PeakMemory(client.pid) as of_client:
+        with PeakMemory(processes[0].pid) as of_scheduler, PeakMemory(client.pid) as of_client:
             if client.wait():
                 sys.exit("the client failed")
         return {
@@ -124,36 +124,6 @@ def peaks(count: int) -> dict[str, float]:
             "client_bytes": of_client.peak_bytes,
             "seconds": round(time.perf_counter() - began, 1),
         }
-
-
-@contextmanager
-def dask_processes(folder: Path, workers: int):
-    """A scheduler and workers, each a process of its own; yields the address and the scheduler's process."""
-    file = folder / "scheduler.json"
-    common = ["--scheduler-file", str(file), "--no-dashboard"]
-    dask = [
-        sys.executable,
-        "-m",
-        "distributed.cli.dask_scheduler",
-        "--port",
-        "0",
-        "--dashboard-address",
-        ":0",
-    ]
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    processes = [subprocess.Popen([*dask, *common], **quiet)]
-    try:
-        for number in range(workers):
-            local = ["--local-directory", str(folder / f"worker{number}")]
-            processes.append(subprocess.Popen([*worker, *local, *common], **quiet))
-        while not (file.exists() and file.read_text()):
-            time.sleep(0.1)
-        yield json.loads(file.read_text())["address"], processes[0]
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-            process.wait()
 
 
 def kernel(block: object) -> None:
