@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from connectomics.blockwise.grid import Block
-from connectomics.blockwise.task_names import TaskNames, forget_names
+from connectomics.blockwise.task_names import TaskNames, forget_tasks
 from connectomics.errors import RunFailed
 
 if TYPE_CHECKING:
@@ -199,5 +199,5 @@ def _call(name: str, block: Block) -> Any:
                 sync(worker.loop, worker.scheduler.get_metadata, keys=[name], default=None)
             )
         work = _functions[name]
-    forget_names()
+    forget_tasks()
     return work(block)
