@@ -6,8 +6,8 @@
 
 overhead  milliseconds a block, ledger on the local disk included, over those of bare dask.distributed no-ops
           that are submitted with the same window (two a worker), through the same workers, in the same run.
-memory    peak PSS of the scheduler's process and of the client's, fresh ones for each number of blocks; beside
-          it the anonymous part, which alone does not hang on who else has the same libraries mapped.
+memory    peak PSS of the scheduler's process and of the client's, fresh ones for each number of blocks; also
+          the anonymous part, which alone does not hang on who else has the same libraries mapped.
 speedup   time of as many kernels (fragments of 64^3 voxels of noise) on one worker over that on two, beside
           what two bare processes show; median of the repeats, which take turns. One thread each.
 """
