@@ -6,7 +6,8 @@
 
 overhead  milliseconds a block, ledger on the local disk included, over those of bare dask.distributed no-ops
           that are submitted with the same window (two a worker), through the same workers, in the same run.
-memory    peak PSS of the scheduler's process and of the client's, fresh ones for each number of blocks.
+memory    peak PSS of the scheduler's process and of the client's, fresh ones for each number of blocks; also
+          the anonymous part, which alone does not hang on who else has the same libraries mapped.
 speedup   time of as many kernels (fragments of 64^3 voxels of noise) on one worker over that on two, beside
           what two bare processes show; median of the repeats, which take turns. One thread each.
 """
@@ -19,13 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from connectomics.affinities import NEAREST
-from connectomics.blockwise.cluster import connect
+from connectomics.blockwise.cluster import QUIET_ENVIRONMENT, connect
 from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.ledger import Ledger
 from connectomics.blockwise.peak import PeakMemory
@@ -34,9 +34,8 @@ from connectomics.segmentation.fragments import block_fragments
 from connectomics.segmentation.settings import SegmentationSettings
 
 os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"] = (
-    "False"  # as in the clusters that we start ourselves
-)
+os.environ |= QUIET_ENVIRONMENT  # as in the clusters that we start ourselves
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests start Dask's processes as we do
 PARTS = ("overhead", "memory", "speedup")
 EDGE = 64
 
@@ -106,54 +105,41 @@ def bare_noops(client, count: int, window: int) -> float:
 
 
 def memory(options: argparse.Namespace) -> dict[str, object]:
-    rows = {count: peaks(count) for count in options.memory_blocks}
+    rows = {}
+    for count in options.memory_blocks:
+        rows[count] = peaks(count)
+        print(json.dumps({count: rows[count]}), file=sys.stderr, flush=True)
     first, last = rows[min(rows)], rows[max(rows)]
-    growth = {who: round(last[who] / first[who], 3) for who in ("scheduler_bytes", "client_bytes")}
+    growth = {name: round(last[name] / first[name], 3) for name in first if name != "seconds"}
     return {"blocks": rows, "last_over_first": growth}
 
 
 def peaks(count: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder, dask_processes(Path(folder), 2) as (address, scheduler):
+    from tests.dask_processes import cluster
+
+    with tempfile.TemporaryDirectory() as folder, cluster(Path(folder)) as (address, processes):
         began = time.perf_counter()
         client = subprocess.Popen([sys.executable, __file__, "--client", address, str(count)])
-        with PeakMemory(scheduler.pid) as of_scheduler, PeakMemory(client.pid) as of_client:
-            if client.wait():
-                sys.exit("the client failed")
-        return {
-            "scheduler_bytes": of_scheduler.peak_bytes,
-            "client_bytes": of_client.peak_bytes,
-            "seconds": round(time.perf_counter() - began, 1),
-        }
+        watched = {"scheduler": processes[0].pid, "client": client.pid}
+        peak = {f"{who}_anonymous_bytes": 0 for who in watched}
+        with PeakMemory(watched["scheduler"]) as of_scheduler, PeakMemory(watched["client"]) as of_client:
+            while client.poll() is None:
+                for who, pid in watched.items():
+                    name = f"{who}_anonymous_bytes"
+                    peak[name] = max(peak[name], anonymous_bytes(pid))
+                time.sleep(0.1)
+        if client.returncode:
+            sys.exit("the client failed")
+        found = {"scheduler_bytes": of_scheduler.peak_bytes, "client_bytes": of_client.peak_bytes}
+        return found | peak | {"seconds": round(time.perf_counter() - began, 1)}
 
 
-@contextmanager
-def dask_processes(folder: Path, workers: int):
-    """A scheduler and workers, each a process of its own; yields the address and the scheduler's process."""
-    file = folder / "scheduler.json"
-    common = ["--scheduler-file", str(file), "--no-dashboard"]
-    dask = [
-        sys.executable,
-        "-m",
-        "distributed.cli.dask_scheduler",
-        "--port",
-        "0",
-        "--dashboard-address",
-        ":0",
-    ]
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    processes = [subprocess.Popen([*dask, *common], **quiet)]
-    try:
-        for number in range(workers):
-            local = ["--local-directory", str(folder / f"worker{number}")]
-            processes.append(subprocess.Popen([*worker, *local, *common], **quiet))
-        while not (file.exists() and file.read_text()):
-            time.sleep(0.1)
-        yield json.loads(file.read_text())["address"], processes[0]
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-            process.wait()
+def anonymous_bytes(pid: int) -> int:
+    """What a process holds that no file backs; 0 where it has just ended."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return 1024 * int(line.split()[1])
+    return 0
 
 
 def kernel(block: object) -> None:

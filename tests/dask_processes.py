@@ -13,7 +13,7 @@ FAULTS = Path(__file__).parent / "faults_on_workers.py"
 
 @contextmanager
 def cluster(folder, *, workers=2, nanny=False, fault=None, memory_limit="0"):
-    """Start them for the time of a test.
+    """Start them for the time of a test or of a benchmark.
 
     With `fault` (see `tests/faults_on_workers.py`), the workers meet it. Yields the scheduler's address, and
     the processes, the scheduler first.
@@ -33,7 +33,8 @@ def cluster(folder, *, workers=2, nanny=False, fault=None, memory_limit="0"):
         ":0",
     ]
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1"]
-    worker += ["--memory-limit", memory_limit, "--preload", str(FAULTS), "--nanny" if nanny else "--no-nanny"]
+    worker += ["--memory-limit", memory_limit, "--nanny" if nanny else "--no-nanny"]
+    worker += ["--preload", str(FAULTS)] if fault else []
     processes = [subprocess.Popen([*dask, *common], **quiet)]
     try:
         for number in range(workers):

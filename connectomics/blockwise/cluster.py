@@ -33,6 +33,11 @@ QUIET = {
 """Dask's settings for clusters that we start: its profile of itself grows for minutes, its monitor for
 an hour, and nobody looks at either."""
 
+QUIET_ENVIRONMENT = {
+    "DASK_" + name.upper().replace(".", "__").replace("-", "_"): str(value) for name, value in QUIET.items()
+}
+"""The same as environment variables, for processes that are started by their own command."""
+
 log = logging.getLogger(__name__)
 
 
@@ -96,8 +101,6 @@ def _local(cluster: str) -> Iterator[tuple[Any, int]]:
     if not number.isdigit() or int(number) < 1:
         raise InputError(f"--cluster {cluster}: expected a number of workers, such as local:2.")
     workers = int(number)
-    names = {name: "DASK_" + name.upper().replace(".", "__").replace("-", "_") for name in QUIET}
-    quiet = {names[name]: str(value) for name, value in QUIET.items()}
     threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
     with (
         dask.config.set(QUIET),
@@ -108,7 +111,7 @@ def _local(cluster: str) -> Iterator[tuple[Any, int]]:
             dashboard_address="127.0.0.1:0",
             memory_limit=0,  # --memory sizes tiles and blocks; a limit of Dask's own would pause workers
             silence_logs=logging.CRITICAL,
-            env={"OMP_NUM_THREADS": threads} | quiet,
+            env={"OMP_NUM_THREADS": threads} | QUIET_ENVIRONMENT,
         ) as started,
     ):
         yield started, workers
@@ -138,10 +141,15 @@ def start_queue(path: Path) -> Iterator[Any]:
     name = str(given["queue"])
     if name not in QUEUES:
         raise SettingsError(f"--cluster {path}: queue '{name}': not known.{did_you_mean(name, QUEUES)}")
+    import dask
     import dask_jobqueue
 
+    options = dict(given.get("options", {}))
+    exports = [f"export {variable}={value}" for variable, value in QUIET_ENVIRONMENT.items()]
+    options["job_script_prologue"] = exports + list(options.get("job_script_prologue", []))
     try:
-        cluster = getattr(dask_jobqueue, QUEUES[name])(**given.get("options", {}))
+        with dask.config.set(QUIET):  # of the scheduler, which runs here
+            cluster = getattr(dask_jobqueue, QUEUES[name])(**options)
     except (TypeError, ValueError) as error:
         raise SettingsError(
             f"--cluster {path}: dask-jobqueue does not take these options: {error}."

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
-from uuid import uuid4
 
 from connectomics.blockwise.grid import Block
+from connectomics.blockwise.task_names import TaskNames, forget_tasks
 from connectomics.errors import RunFailed
 
 if TYPE_CHECKING:
@@ -135,14 +135,15 @@ class Cluster:
         import cloudpickle
 
         # kept by the scheduler and not by a worker, which might hang or die and take it along
-        name = _key(step)
+        names = TaskNames(self.client, step)
+        name = names.new()
         self.client.set_metadata(name, cloudpickle.dumps(work))
         executor: Any = self.client.get_executor()
         running: dict[Future[Any], None] = {}
         keys: dict[int, list[str]] = {}  # of the blocks that are out; Dask's thread takes them away
 
         def submit(block: Block) -> "Future[Any]":
-            key = _key(step)
+            key = names.new()
             future = executor.submit(
                 _call, name, block, key=key, **self._placing({*keys.get(block.number, ())})
             )
@@ -179,11 +180,6 @@ class Cluster:
         return placing
 
 
-def _key(name: str) -> str:
-    """A key of its own; Dask groups tasks, and reckons their durations, by what stands before the dash."""
-    return f"{name.replace('-', '_')}-{uuid4().hex}"  # one dash: else each task is a group
-
-
 _functions: dict[str, Work] = {}
 """The block function that this worker got last, by the name of its step's run."""
 
@@ -203,4 +199,5 @@ def _call(name: str, block: Block) -> Any:
                 sync(worker.loop, worker.scheduler.get_metadata, keys=[name], default=None)
             )
         work = _functions[name]
+    forget_tasks()
     return work(block)
