@@ -99,7 +99,7 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     callbacks: list[Any] = [metrics, Checkpoints(folder, settings.checkpoint_every), validation]
     if truth.method == "pseudo" and any(source.traces is not None for source in sources):
         callbacks.insert(0, Rounds(folder))
-    trainer = _fit(module, folder, callbacks)
+    trainer = fit(module, folder, callbacks)
     if trainer.interrupted or (module.done < 1 and trainer.global_step < settings.steps):
         raise KeyboardInterrupt
     contract = make_contract(settings, (mean, std), validation.latest, trainer.global_step)
@@ -123,7 +123,8 @@ def _start_from(module: AffinityTraining, checkpoint: Path) -> None:
     module.average.load_state_dict(averaged)
 
 
-def _fit(module: AffinityTraining, folder: Path, callbacks: list[Any]) -> Any:
+def fit(module: AffinityTraining, folder: Path, callbacks: list[Any]) -> Any:
+    """Run the steps of a training, from the last checkpoint in `folder` if there is one; the trainer."""
     from lightning.pytorch import Trainer
 
     settings = module.settings
