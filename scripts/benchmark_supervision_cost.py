@@ -3,11 +3,11 @@
 
     scripts/benchmark_supervision_cost.py FOLDER [--crops 64 80] [--steps 30] [--rows tubes maximin ...]
 
-The run is data/recipes/supervision.toml on a hard phantom of 128^3 voxels, kept in FOLDER. A step is the median over the
-steps after the fifth, in CPU time of the process, so that a neighbour on the machine does not count. What is
-done between the steps (rounds of pseudo labels, looks for errors) is measured once, scaled to the volume of the
-table of supervision (256^3) where it grows with it, and spread over the steps between which it happens. The
-share is (with - without) / with, where without is the same step on painted voxels.
+The run is data/recipes/supervision.toml on a hard phantom of 128^3 voxels, kept in FOLDER. A step is the
+median over the steps after the fifth, in CPU time of the process, so that a neighbour on the machine does not count.
+What is done between steps is measured once and spread over the steps: rounds of pseudo labels, scaled to the
+256^3 voxels of the table of supervision, and looks for errors (tubes with mining.share = 0.5).
+The share is (with - without) / with, where without is the same step on painted voxels.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from benchmark_supervision import METHODS, TRAIN_EDGE, settings
 from lightning.pytorch import Callback
 
+from connectomics.training.mining import Mining
 from connectomics.training.module import AffinityTraining
 from connectomics.training.phantoms import load_phantoms
 from connectomics.training.rounds import Rounds
@@ -27,7 +28,8 @@ from connectomics.training.train import fit
 
 EDGE, WARM_UP = 128, 5
 WITHOUT = "dense"
-ROWS = [WITHOUT, *METHODS]
+MINING = "tubes + mining"
+ROWS = [WITHOUT, *METHODS, MINING]
 
 
 class Clock(Callback):
@@ -50,7 +52,8 @@ class Clock(Callback):
 
 def main() -> None:
     options = parse()
-    print("| crop | supervision | CPU s / step | between steps, spread | share of a step |\n|---|---|---|---|---|")
+    print("| crop | supervision | CPU s / step | between steps, spread | share of a step |")
+    print("|---|---|---|---|---|")
     for crop in options.crops:
         without = 0.0
         for row in dict.fromkeys([WITHOUT, *options.rows]):
@@ -61,25 +64,27 @@ def main() -> None:
 
 
 def measure(row: str, crop: int, options: argparse.Namespace) -> tuple[float, float]:
-    """Seconds of a step, and seconds between steps spread over the steps of a row of the table."""
-    recipe = settings(row, 0)
-    run = shortened(recipe, crop, options.steps)
+    """Seconds of a step, and seconds between steps spread over the steps."""
+    recipe = settings(row.removesuffix(" + mining"), 0)
+    run = shortened(recipe, crop, options.steps, 0.5 if row == MINING else 0.0)
     sources = load_phantoms(run.data, run.data.phantoms, options.folder, run.truth)
     clock, module = Clock(), AffinityTraining(run, sources)
     with TemporaryDirectory(dir=options.folder) as folder:
-        extra = [Rounds(Path(folder))] if run.truth.method == "pseudo" else []
+        extra = {"pseudo": [Rounds(Path(folder))]}.get(run.truth.method, [])
+        extra += [Mining(Path(folder))] if run.mining.share else []
         fit(module, Path(folder), [clock, *extra])
     work = sum(clock.between) - len(clock.between) * statistics.median(clock.between)
-    rounds = recipe.truth.rounds if extra else 0
-    spread = work * (TRAIN_EDGE / EDGE) ** 3 * rounds / recipe.steps
-    return statistics.median(clock.steps[WARM_UP:]), spread
+    often = (TRAIN_EDGE / EDGE) ** 3 * recipe.truth.rounds / recipe.steps if extra else 0.0
+    often = 1 / recipe.mining.every if run.mining.share else often
+    return statistics.median(clock.steps[WARM_UP:]), work * often
 
 
-def shortened(recipe: TrainSettings, crop: int, steps: int) -> TrainSettings:
+def shortened(recipe: TrainSettings, crop: int, steps: int, mining: float) -> TrainSettings:
     values = recipe.model_dump(mode="json")
     values |= {"crop": [crop] * 3, "steps": steps, "device": "cpu"}
     values["data"]["phantoms"][0]["shape"] = [EDGE] * 3
     values["truth"]["rounds"] = 1
+    values["mining"] = {"share": mining, "every": steps // 2 + 1}
     return TrainSettings.parse(values)
 
 

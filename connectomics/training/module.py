@@ -13,6 +13,7 @@ from torch import nn
 from connectomics.networks.build import build_network
 from connectomics.networks.heads import split_heads
 from connectomics.training.crops import Cropper
+from connectomics.training.hard_places import Places
 from connectomics.training.losses import (
     balanced_cross_entropy,
     centreline_loss,
@@ -49,7 +50,8 @@ class AffinityTraining(LightningModule):
         self.average: nn.Module = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.minutes_before, self.done, self._agreed = 0.0, 0.0, 0.0
         self._started = time.monotonic()
-        self.sources = sources
+        self.sources = [replace(source, number=i) for i, source in enumerate(sources)]
+        self.places: dict[int, Places] = {}
         self.latest: dict[str, torch.Tensor] = {}
 
     @property
@@ -99,6 +101,12 @@ class AffinityTraining(LightningModule):
             settings.seed,
             settings.data.rare_objects,
         )
+        self._cropper.revisit(self.places, settings.mining.share)
+
+    def revisit(self, places: dict[int, Places]) -> None:
+        """See these places more from now on, by the number of the volume."""
+        self.places = places
+        self._cropper.revisit(places, self.settings.mining.share)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rate by progress; stop when all is done."""

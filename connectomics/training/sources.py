@@ -33,6 +33,8 @@ class Source:
         The part that is scored when validating.
     traces : ndarray of int32, or None
         (z, y, x), for a volume with skeletons, from `draw_traces`.
+    number : int
+        Place in the list of a run's volumes; kept where one volume is drawn from with several labels.
     """
 
     raw: torch.Tensor
@@ -42,6 +44,7 @@ class Source:
     std: float
     score: tuple[slice, ...] = (slice(None),) * 3
     traces: NDArray[np.int32] | None = None
+    number: int = 0
 
     def to(self, device: torch.device) -> "Source":
         """The same source on a device."""

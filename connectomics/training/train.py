@@ -5,6 +5,7 @@ where only the libraries of training are at hand; elsewhere ``connectomics train
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import sys
@@ -25,6 +26,7 @@ from connectomics.networks.models import CONTRACT_FILE
 from connectomics.settings import apply_overrides, read_toml
 from connectomics.training.callbacks import LAST, Checkpoints, Metrics, Validation
 from connectomics.training.loading import load_volumes
+from connectomics.training.mining import Mining
 from connectomics.training.module import AffinityTraining
 from connectomics.training.phantoms import load_phantoms
 from connectomics.training.rounds import Rounds
@@ -99,6 +101,8 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     callbacks: list[Any] = [metrics, Checkpoints(folder, settings.checkpoint_every), validation]
     if truth.method == "pseudo" and any(source.traces is not None for source in sources):
         callbacks.insert(0, Rounds(folder))
+    if settings.mining.share:
+        callbacks.insert(0, Mining(folder))  # before the checkpoint, which would else be ahead of it
     trainer = fit(module, folder, callbacks)
     if trainer.interrupted or (module.done < 1 and trainer.global_step < settings.steps):
         raise KeyboardInterrupt
@@ -179,10 +183,12 @@ def _check_targets(settings: TrainSettings, sources: Sequence[Source], held_out:
 
 def _claim(folder: Path, settings: TrainSettings) -> bool:
     """Take the folder for this run; True if the run is complete already."""
-    values = json.loads(settings.model_dump_json(exclude=_FREE))
+    values = _recorded(settings)
     record = folder / "settings.json"
     if record.exists():
         there = json.loads(record.read_text(encoding="utf-8"))
+        with contextlib.suppress(SettingsError):  # settings that came later have their defaults there
+            there = _recorded(TrainSettings.parse(there))
         differing = sorted(k for k in values.keys() | there.keys() if values.get(k) != there.get(k))
         if differing:
             raise OutputExistsError(
@@ -192,6 +198,10 @@ def _claim(folder: Path, settings: TrainSettings) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     return (folder / "model" / CONTRACT_FILE).exists()
+
+
+def _recorded(settings: TrainSettings) -> dict[str, Any]:
+    return json.loads(settings.model_dump_json(exclude=_FREE))
 
 
 def _pooled(sources: Sequence[Source]) -> tuple[float, float]:
