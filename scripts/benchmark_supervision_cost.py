@@ -4,10 +4,10 @@
     scripts/benchmark_supervision_cost.py FOLDER [--crops 64 80] [--steps 30] [--rows tubes maximin ...]
 
 The run is data/recipes/supervision.toml on a hard phantom of 128^3 voxels, kept in FOLDER. A step is the
-median over the steps after the fifth, in CPU time of the process, so that a neighbour on the machine does not count.
-What is done between steps is measured once and spread over the steps: rounds of pseudo labels, scaled to the
-256^3 voxels of the table of supervision, and looks for errors (tubes with mining.share = 0.5).
-The share is (with - without) / with, where without is the same step on painted voxels.
+median over the steps after the fifth, in CPU time of the process: neighbours on the machine do not count.
+What is done between steps is measured once and spread over the steps: rounds of pseudo labels, scaled to
+the 256^3 voxels of the table of supervision, and looks for errors (tubes with mining.share = 0.5). The
+share is (with - without) / with, where without is the same step on painted voxels.
 """
 
 import argparse

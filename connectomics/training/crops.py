@@ -107,8 +107,8 @@ class _Objects:
 
     def __init__(self, labels: torch.Tensor) -> None:
         flat = labels.cpu().numpy().ravel()
-        order = np.argsort(flat, kind="stable")
-        order = order[np.searchsorted(flat[order], 1) :]
+        order = np.flatnonzero(flat > 0)
+        order = order[np.argsort(flat[order], kind="stable")]
         _, first, counts = np.unique(flat[order], return_index=True, return_counts=True)
         self._shape = tuple(labels.shape)
         pieces = zip(first, counts, strict=True)

@@ -91,7 +91,8 @@ class AffinityTraining(LightningModule):
         """Draw crops from these from now on."""
         settings, erosion = self.settings, self.settings.targets.erosion
         self.__dict__.pop("_cropper", None)  # free the volumes that it holds first
-        placed = [source.to(self.device) for source in sources]
+        raws = {id(source.raw): source.raw.to(self.device) for source in sources}  # several may share one
+        placed = [replace(s, raw=raws[id(s.raw)], labels=s.labels.to(self.device)) for s in sources]
         self._cropper = Cropper(
             [replace(source, labels=erode_borders(source.labels, erosion)) for source in placed],
             settings.crop,

@@ -24,7 +24,10 @@ def erode_borders(labels: torch.Tensor, voxels: int) -> torch.Tensor:
     """
     if voxels == 0:
         return labels
-    return torch.cat([_eroded(labels, low, voxels) for low in range(0, labels.shape[0], _SLAB)])
+    result = torch.empty_like(labels)
+    for low in range(0, labels.shape[0], _SLAB):
+        result[low : low + _SLAB] = _eroded(labels, low, voxels)
+    return result
 
 
 def _eroded(labels: torch.Tensor, low: int, voxels: int) -> torch.Tensor:
