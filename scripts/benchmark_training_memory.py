@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Memory of a training of the make-up of XPRESS: bytes for each voxel of the volume, and for each of a block.
 
-    scripts/benchmark_training_memory.py FOLDER [--edges 200 400] [--block-edges 160 240]
+    scripts/benchmark_training_memory.py FOLDER [--edges 200 400] [--block-edges 112 176]
 
 It runs data/recipes/xpress.toml, with a small network and one round of pseudo labels, on made-up volumes:
 bright bars, a skeleton in each, one in 200 voxels painted. What grows with the volume is the slope of the
-peak between two sizes with blocks of 96 voxels; what grows with a block (of tubes, of a round) the slope
+peak between two sizes with nothing done to blocks; what grows with a block (of tubes, of a round) the slope
 where one block holds all. Memory is the maximum over time of the summed PSS of the process.
 """
 
@@ -20,15 +20,27 @@ import numpy as np
 from connectomics.blockwise.peak import PeakMemory
 
 RECIPE = Path(__file__).parents[1] / "data/recipes/xpress.toml"
-SIZE, PITCH, SMALL_BLOCK = 33, 16, 96
+SIZE, PITCH = 33, 16
 XPRESS, BLOCK = 1200, 320 + 2 * 48
-TRAIN = """
+WITHOUT_BLOCKS = """
 import sys
-from connectomics.training import rounds, train, tubes
-if int(sys.argv[1]):
-    rounds._BLOCK = tubes._BLOCK = int(sys.argv[1])
-sys.exit(train.main(sys.argv[2:]))
+import numpy as np
+from connectomics.training import rounds, targets, train, truth, tubes
+rounds._BLOCK = tubes._BLOCK = 96
+truth._REACH, targets._SLAB_VOXELS = 16, 2**20
+tubes._tubes = lambda traces, raw, *_: np.where(raw > 150, traces.max(), 0)
+rounds.predict_source = lambda network, source, divisor, channels: np.zeros((3, 1, 1, 1), np.uint8)
+rounds.pseudo_labels = lambda affinities, offsets, traces, settings: np.maximum(traces, 0)
+sys.exit(train.main(sys.argv[1:]))
 """
+"""A training with nothing done to a block, so that what is held of the whole volume shows."""
+ONE_BLOCK = """
+import functools, sys
+from connectomics.training import rounds, train
+rounds.predict_source = functools.partial(rounds.predict_source, tile=64)
+sys.exit(train.main(sys.argv[1:]))
+"""
+"""A training whose volume is one block; the tiles of the network are small, for they do not grow with it."""
 
 
 def main() -> None:
@@ -37,10 +49,10 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--edges", type=int, nargs=2, default=[200, 400])
-    parser.add_argument("--block-edges", type=int, nargs=2, default=[160, 240])
+    parser.add_argument("--block-edges", type=int, nargs=2, default=[112, 176])
     options = parser.parse_args()
-    voxel = slope(options.folder, options.edges, SMALL_BLOCK)
-    block = slope(options.folder, options.block_edges, 0)
+    voxel = slope(options.folder, options.edges, WITHOUT_BLOCKS)
+    block = slope(options.folder, options.block_edges, ONE_BLOCK)
     print(
         f"{voxel:.1f} bytes for each voxel of the volume, "
         f"{block - voxel:.0f} for each of a block and its context"
@@ -50,12 +62,12 @@ def main() -> None:
     )
 
 
-def slope(folder: Path, edges: list[int], block: int) -> float:
-    low, high = (peak(folder / str(edge), edge, block) for edge in edges)
+def slope(folder: Path, edges: list[int], program: str) -> float:
+    low, high = (peak(folder / str(edge), edge, program) for edge in edges)
     return (high - low) / (edges[1] ** 3 - edges[0] ** 3)
 
 
-def peak(folder: Path, edge: int, block: int) -> int:
+def peak(folder: Path, edge: int, program: str) -> int:
     if not (folder / "made").exists():
         make(folder, edge)
     changes = {
@@ -63,19 +75,17 @@ def peak(folder: Path, edge: int, block: int) -> int:
         "truth.rounds": 1, "network.parameters.filters": "[4, 8, 8]", "checkpoint_every": 1000,
     }  # fmt: skip
     arguments = [text for key, value in changes.items() for text in ("--set", f"{key}={value}")]
-    run = folder / f"run-{block}"
+    name = "one-block" if program is ONE_BLOCK else "without-blocks"
+    run = folder / name
     process = subprocess.Popen(
-        [sys.executable, "-c", TRAIN, str(block), str(RECIPE), "--output", str(run), *arguments],
+        [sys.executable, "-c", program, str(RECIPE), "--output", str(run), *arguments],
         stderr=subprocess.DEVNULL,
     )
     with PeakMemory(process.pid) as memory:
         code = process.wait()
     if code or not (run / "pseudo-1.npz").exists():
         sys.exit(f"{run}: the training failed, or was there before; remove it")
-    print(
-        f"{edge}^3, {f'blocks of {block}' if block else 'one block'}: {memory.peak_bytes / 1e9:.2f} GB",
-        flush=True,
-    )
+    print(f"{edge}^3, {name}: {memory.peak_bytes / 1e9:.2f} GB", flush=True)
     return memory.peak_bytes
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our recipe beside the XPRESS baseline's, on phantoms of the challenge's make-up, by its own score.
 
-    scripts/benchmark_xnh_axon.py RUNS [--table FILE.json] [--rows recipe baseline] [--seeds 0 1 2] [--set K=V]
+    scripts/benchmark_xnh_axon.py RUNS [--table FILE] [--rows recipe baseline] [--seeds 0 1 2] [--set K=V]
     scripts/benchmark_xnh_axon.py RUNS --model FOLDER         # figures of a model that is there already
 
 Both rows train data/recipes/xnh-axon.toml on hard phantoms with 2% of the voxels painted: `recipe` as it
