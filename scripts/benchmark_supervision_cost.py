@@ -6,8 +6,8 @@
 The run is data/recipes/supervision.toml on a hard phantom of 128^3 voxels, kept in FOLDER. A step is the
 median over the steps after the fifth, in CPU time of the process: neighbours on the machine do not count.
 What is done between steps is measured once and spread over the steps: rounds of pseudo labels, scaled to
-the 256^3 voxels of the table of supervision, and looks for errors (tubes with mining.share = 0.5). The
-share is (with - without) / with, where without is the same step on painted voxels.
+the 256^3 voxels of the table of supervision, and looks for errors. The share is (with - without) / with,
+where without is the same step on painted voxels.
 """
 
 import argparse
@@ -28,8 +28,7 @@ from connectomics.training.train import fit
 
 EDGE, WARM_UP = 128, 5
 WITHOUT = "dense"
-MINING = "tubes + mining"
-ROWS = [WITHOUT, *METHODS, MINING]
+ROWS = [WITHOUT, *METHODS]
 
 
 class Clock(Callback):
@@ -65,8 +64,8 @@ def main() -> None:
 
 def measure(row: str, crop: int, options: argparse.Namespace) -> tuple[float, float]:
     """Seconds of a step, and seconds between steps spread over the steps."""
-    recipe = settings(row.removesuffix(" + mining"), 0)
-    run = shortened(recipe, crop, options.steps, 0.5 if row == MINING else 0.0)
+    recipe = settings(row, 0)
+    run = shortened(recipe, crop, options.steps)
     sources = load_phantoms(run.data, run.data.phantoms, options.folder, run.truth)
     clock, module = Clock(), AffinityTraining(run, sources)
     with TemporaryDirectory(dir=options.folder) as folder:
@@ -79,12 +78,12 @@ def measure(row: str, crop: int, options: argparse.Namespace) -> tuple[float, fl
     return statistics.median(clock.steps[WARM_UP:]), work * often
 
 
-def shortened(recipe: TrainSettings, crop: int, steps: int, mining: float) -> TrainSettings:
+def shortened(recipe: TrainSettings, crop: int, steps: int) -> TrainSettings:
     values = recipe.model_dump(mode="json")
     values |= {"crop": [crop] * 3, "steps": steps, "device": "cpu"}
     values["data"]["phantoms"][0]["shape"] = [EDGE] * 3
     values["truth"]["rounds"] = 1
-    values["mining"] = {"share": mining, "every": steps // 2 + 1}
+    values["mining"]["every"] = steps // 2 + 1
     return TrainSettings.parse(values)
 
 
