@@ -38,11 +38,12 @@ RECIPE = Path(__file__).parents[1] / "data/recipes/supervision.toml"
 TRAIN_EDGE, TEST_EDGE = 256, 160
 PAINTED = {"dense": 1.0, "painted 2%": 0.02}
 METHODS = {
-    "tubes": ({"method": "tubes"}, {}),
-    "tubes + clDice": ({"method": "tubes"}, {"cldice": 0.2}),
-    "tubes + maximin": ({"method": "tubes"}, {"maximin": 0.2}),
-    "maximin": ({"method": "points"}, {"maximin": 1.0}),
-    "pseudo": ({"method": "pseudo"}, {}),
+    "tubes": {"truth": {"method": "tubes"}},
+    "tubes + clDice": {"truth": {"method": "tubes"}, "loss": {"cldice": 0.2}},
+    "tubes + maximin": {"truth": {"method": "tubes"}, "loss": {"maximin": 0.2}},
+    "tubes + mining": {"truth": {"method": "tubes"}, "mining": {"share": 0.5}},
+    "maximin": {"truth": {"method": "points"}, "loss": {"maximin": 1.0}},
+    "pseudo": {"truth": {"method": "pseudo"}},
 }
 ROWS = [*PAINTED, *METHODS, *(f"painted 2% + {method}" for method in METHODS)]
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
@@ -79,7 +80,7 @@ def settings(row: str, seed: int) -> TrainSettings:
     values = read_toml(RECIPE)
     painted = next((name for name in PAINTED if row.startswith(name)), "")
     method = row.removeprefix(painted).removeprefix(" + ")
-    truth, loss = METHODS.get(method, ({}, {}))
+    changes = METHODS.get(method, {})
     phantom = {
         "first_seed": seed,
         "count": 1,
@@ -89,8 +90,8 @@ def settings(row: str, seed: int) -> TrainSettings:
         "skeletons": bool(method),
     }
     values["data"]["phantoms"] = [phantom]
-    values["truth"] |= truth
-    values["loss"] = loss
+    for section, change in changes.items():
+        values[section] = values.get(section, {}) | change
     values["validation"]["segmentation"] = SEGMENTATION
     return TrainSettings.parse(values | {"seed": seed})
 

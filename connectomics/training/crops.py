@@ -1,7 +1,7 @@
-"""Batches of crops, cut on the device from volumes there; batch k depends on (seed, k, rank) alone."""
+"""Batches of crops, cut on the device from volumes there; batch k depends on seed, k, rank, hard places."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from connectomics.roi import IntTriple, Triple
 from connectomics.training.augment import cutting_grid, draw_bend, draw_matrix, vary_cytoplasm, vary_intensity
+from connectomics.training.hard_places import Places
 from connectomics.training.settings import AugmentSettings
 from connectomics.training.sources import UNLABELLED, Source
 
@@ -51,7 +52,21 @@ class Cropper:
         self._shares = shares / shares.sum()
         self._rare = rare_objects
         self._bounds = [bounds(source.labels) for source in sources]
-        self._places = [_Places(source.labels) if rare_objects else None for source in sources]
+        self._objects = [_Objects(source.labels) if rare_objects else None for source in sources]
+        self._hard: Mapping[int, Places] = {}
+        self._hard_share = 0.0
+
+    def revisit(self, places: Mapping[int, Places], share: float) -> None:
+        """From now on centre this share of a volume's crops near its hard places, where it has any.
+
+        Parameters
+        ----------
+        places
+            By the number of the volume (`Source.number`).
+        share
+            0 to 1.
+        """
+        self._hard, self._hard_share = places, share
 
     def batch(self, step: int, rank: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """The batch of a step: image (n, 1, z, y, x) float32, labels (n, z, y, x) int32."""
@@ -64,25 +79,36 @@ class Cropper:
 
     def _sample(self, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         number = int(random.choice(len(self._sources), p=self._shares))
-        source, places = self._sources[number], self._places[number]
+        source = self._sources[number]
         matrix = draw_matrix(random, self._augment, self._voxel_size)
         bend = draw_bend(random, self._augment, self._crop)
-        drawn = places.draw(random) if places and random.random() < self._rare else (None, None, None)
-        axes = zip(source.raw.shape, self._crop, self._bounds[number], drawn, strict=True)
+        wanted = self._wanted(number, random)
+        axes = zip(source.raw.shape, self._crop, self._bounds[number], wanted, strict=True)
         centre = [_centre(random, *axis) for axis in axes]
         image, labels = cut(source, self._crop, matrix, centre, bend)
         return vary_cytoplasm(image, labels, self._augment.cytoplasm, random), labels
 
+    def _wanted(self, number: int, random: np.random.Generator) -> tuple[int | None, int | None, int | None]:
+        """A voxel near which to centre a crop of a source, if not just anywhere."""
+        hard, objects = self._hard.get(self._sources[number].number), self._objects[number]
+        if hard is not None and len(hard) and random.random() < self._hard_share:
+            reach = [n // 4 for n in self._crop]  # not always in the very middle
+            z, y, x = (
+                int(v + random.integers(-r, r + 1)) for v, r in zip(hard.draw(random), reach, strict=True)
+            )
+            return z, y, x
+        return objects.draw(random) if objects and random.random() < self._rare else (None, None, None)
 
-class _Places:
+
+class _Objects:
     """Some voxels of every object of a volume, to draw crops' centres from."""
 
     _PER_OBJECT = 4096
 
     def __init__(self, labels: torch.Tensor) -> None:
         flat = labels.cpu().numpy().ravel()
-        order = np.argsort(flat, kind="stable")
-        order = order[np.searchsorted(flat[order], 1) :]
+        order = np.flatnonzero(flat > 0)
+        order = order[np.argsort(flat[order], kind="stable")]
         _, first, counts = np.unique(flat[order], return_index=True, return_counts=True)
         self._shape = tuple(labels.shape)
         pieces = zip(first, counts, strict=True)

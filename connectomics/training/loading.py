@@ -37,12 +37,12 @@ def _load(settings: DataSettings, volume: VolumeData, truth: TruthSettings) -> l
     image = open_volume(root / volume.raw, size)
     low, shape = _region(image, volume)
     raw = np.asarray(image.read_box(box_of(low, shape)))
-    labels = None
+    labels, place = None, (0, 0, 0)
     if volume.labels is not None:
         painted = open_volume(root / volume.labels, size)
-        labels = _read_labels(painted, _shift(painted, image, volume), low, shape)
+        labels, place = _read_labels(painted, _shift(painted, image, volume), low, shape)
     score = scored_part(volume.score_region, low, shape)
-    source = make_source(raw, labels, volume.background == "unlabelled", volume.proportion, score)
+    source = make_source(raw, labels, volume.background == "unlabelled", volume.proportion, score, place)
     if volume.skeletons is None:
         return [source]
     z, y, x = (o + a * s for o, a, s in zip(image.offset, low, size, strict=True))
@@ -94,17 +94,18 @@ def _shift(painted: Volume, image: Volume, volume: VolumeData) -> IntTriple:
     return int(shift[0]), int(shift[1]), int(shift[2])
 
 
-def _read_labels(painted: Volume, shift: IntTriple, low: IntTriple, shape: IntTriple) -> NDArray[np.generic]:
-    """Labels on the voxels that are read of the image; 0 where there are none."""
+def _read_labels(
+    painted: Volume, shift: IntTriple, low: IntTriple, shape: IntTriple
+) -> tuple[NDArray[np.generic], IntTriple]:
+    """Labels on voxels that are read of the image, and which of those is their first."""
     first = [max(a, s) for a, s in zip(low, shift, strict=True)]
     last = [min(a + n, s + m) for a, n, s, m in zip(low, shape, shift, painted.shape, strict=True)]
-    labels = np.zeros(shape, painted.dtype)
     if any(a >= b for a, b in zip(first, last, strict=True)):
-        return labels
-    extent = [b - a for a, b in zip(first, last, strict=True)]
-    there = box_of([a - s for a, s in zip(first, shift, strict=True)], extent)
-    labels[box_of([a - b for a, b in zip(first, low, strict=True)], extent)] = painted.read_box(there)
-    return labels
+        return np.zeros((0, 0, 0), painted.dtype), (0, 0, 0)
+    there = box_of([a - s for a, s in zip(first, shift, strict=True)],
+                    [b - a for a, b in zip(first, last, strict=True)])  # fmt: skip
+    z, y, x = (a - b for a, b in zip(first, low, strict=True))
+    return painted.read_box(there), (z, y, x)
 
 
 def box_of(low: Sequence[int], shape: Sequence[int]) -> tuple[slice, slice, slice]:

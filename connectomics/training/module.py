@@ -9,6 +9,7 @@ import torch
 from connectomics.networks.build import divisor_of
 from connectomics.networks.heads import split_heads
 from connectomics.training.crops import Cropper
+from connectomics.training.hard_places import Places
 from connectomics.training.losses import (
     balanced_cross_entropy,
     centreline_loss,
@@ -37,12 +38,15 @@ class AffinityTraining(NetworkTraining):
     def __init__(self, settings: TrainSettings, sources: list[Source]) -> None:
         super().__init__(settings, settings.targets.heads(), sources)
         self._sigma = [settings.targets.lsd_sigma / size for size in settings.data.voxel_size]
+        self.sources = [replace(source, number=i) for i, source in enumerate(self.sources)]
+        self.places: dict[int, Places] = {}
 
     def draw_from(self, sources: Sequence[Source]) -> None:
         """Draw crops from these from now on."""
         settings, erosion = self.settings, self.settings.targets.erosion
         self.__dict__.pop("_cropper", None)  # free the volumes that it holds first
-        placed = [source.to(self.device) for source in sources]
+        raws = {id(source.raw): source.raw.to(self.device) for source in sources}  # several may share one
+        placed = [replace(s, raw=raws[id(s.raw)], labels=s.labels.to(self.device)) for s in sources]
         self._cropper = Cropper(
             [replace(source, labels=erode_borders(source.labels, erosion)) for source in placed],
             settings.crop,
@@ -52,6 +56,12 @@ class AffinityTraining(NetworkTraining):
             settings.seed,
             settings.data.rare_objects,
         )
+        self._cropper.revisit(self.places, settings.mining.share)
+
+    def revisit(self, places: dict[int, Places]) -> None:
+        """See these places more from now on, by the number of the volume."""
+        self.places = places
+        self._cropper.revisit(places, self.settings.mining.share)
 
     def score(self, sources: Sequence[Source]) -> Scores:
         """Scores of the averaged weights on held-out sources, on the module's device."""

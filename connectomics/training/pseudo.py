@@ -9,6 +9,7 @@ from connectomics.roi import IntTriple
 from connectomics.segmentation.agglomeration import agglomerate
 from connectomics.segmentation.settings import SegmentationSettings
 from connectomics.segmentation.whole import fragment_graph
+from connectomics.training.sources import Labels
 from connectomics.training.traces import CONTESTED
 
 UNKNOWN = -1
@@ -19,7 +20,7 @@ _CERTAIN_BORDER = 26
 def pseudo_labels(
     affinities: NDArray[np.uint8],
     offsets: Sequence[IntTriple],
-    traces: NDArray[np.int32],
+    traces: Labels,
     settings: SegmentationSettings,
     thresholds: Sequence[float] = (0.9, 0.8, 0.7, 0.6, 0.5),
 ) -> NDArray[np.int32]:

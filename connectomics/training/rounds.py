@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, Trainer
-from numpy.typing import NDArray
 
 from connectomics.networks.build import divisor_of
 from connectomics.training.module import AffinityTraining
 from connectomics.training.pseudo import UNKNOWN, pseudo_labels
+from connectomics.training.sources import Labels
 from connectomics.training.truth import renewed
 from connectomics.training.validation import predict_source
 
@@ -57,26 +57,27 @@ class Rounds(Callback):
             return
         path = self._path(due)
         if trainer.is_global_zero:
-            found = self._label(pl_module)
-            partial = path.with_suffix(".partial.npz")
-            np.savez_compressed(
-                partial, allow_pickle=False, step=trainer.global_step,
-                **{f"labels{i:04d}": labels for i, labels in enumerate(found)},
-            )  # fmt: skip
-            partial.replace(path)
+            self._make(pl_module, trainer.global_step, path)
         trainer.strategy.barrier()
         with np.load(path, allow_pickle=False) as kept:
             self._use(pl_module, due, [kept[name] for name in kept.files if name != "step"])
 
-    def _label(self, module: AffinityTraining) -> list[NDArray[np.int32]]:
+    def _make(self, module: AffinityTraining, step: int, path: Path) -> None:
+        """Write the labels of a round; they are read again by all, so none are kept here."""
+        partial = path.with_suffix(".partial.npz")
+        labels = {f"labels{i:04d}": labels for i, labels in enumerate(self._label(module))}
+        np.savez_compressed(partial, allow_pickle=False, step=step, **labels)
+        partial.replace(path)
+
+    def _label(self, module: AffinityTraining) -> list[Labels]:
         from connectomics.segmentation.settings import SegmentationSettings
 
-        settings, found = module.settings, []
+        settings, found = module.settings, list[Labels]()
         segmentation = SegmentationSettings.parse(settings.validation.segmentation)
         for source in module.sources:
             if source.traces is None:
                 continue
-            labels = np.full(source.raw.shape, UNKNOWN, np.int32)
+            labels = np.full(source.raw.shape, UNKNOWN, source.traces.dtype)
             for outer, inner, core in _blocks(source.raw.shape):
                 part = replace(
                     source, raw=source.raw[outer], labels=source.labels[outer], score=(slice(None),) * 3
@@ -94,7 +95,7 @@ class Rounds(Callback):
             found.append(labels)
         return found
 
-    def _use(self, module: AffinityTraining, number: int, labels: list[NDArray[np.int32]]) -> None:
+    def _use(self, module: AffinityTraining, number: int, labels: list[Labels]) -> None:
         first, last = module.settings.truth.shares
         rounds = module.settings.truth.rounds
         share = first + (last - first) * (number - 1) / max(1, rounds - 1)

@@ -137,6 +137,19 @@ class ValidationSettings(Settings):
     """Agglomeration thresholds to try; the best goes into the contract."""
 
 
+class MiningSettings(Settings):
+    """How often crops come from where the network errs, on its own training volumes."""
+
+    share: float = Field(default=0.0, ge=0, le=1)
+    """Share of a volume's crops centred near errors of the last look, by what they cost; 0: no looks."""
+    every: int = Field(default=250, ge=1)
+    """Steps between looks."""
+    boxes: int = Field(default=1, ge=1)
+    """Boxes predicted and segmented at a look, of volumes drawn as crops are."""
+    edge: int = Field(default=128, ge=16)
+    """Edge of a box, voxels."""
+
+
 class ExportSettings(Settings):
     """What the contract will say."""
 
@@ -201,6 +214,8 @@ class TrainSettings(Settings):
     """How it learns."""
     augment: AugmentSettings = AugmentSettings()
     """How crops are varied."""
+    mining: MiningSettings = MiningSettings()
+    """How often its errors are seen again."""
     validation: ValidationSettings = ValidationSettings()
     """What it is chosen on."""
     export: ExportSettings

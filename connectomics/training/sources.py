@@ -1,5 +1,6 @@
 """A training volume as it is held on the device: image, labels, and where its crops come from."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,12 @@ MAX_OBJECTS = 2**24
 """Labels pass through float32 when they are resampled; beyond this they would not be exact."""
 
 
+Labels = NDArray[np.int16] | NDArray[np.int32]
+
+_SLAB_VOXELS = 2**24
+"""Voxels looked at once: numpy's own functions on a whole volume take many times its memory."""
+
+
 @dataclass(frozen=True)
 class Source:
     """One volume to draw crops from.
@@ -25,15 +32,17 @@ class Source:
     raw : tensor
         (z, y, x) uint8 or float32.
     labels : tensor
-        (z, y, x) int32: objects 1..n, 0 = background, -1 = unlabelled.
+        (z, y, x) int16 or int32: objects 1..n, 0 = background, -1 = unlabelled.
     proportion : float
         How often crops come from here, relative to the other sources.
     mean, std : float
         Of the raw values: (raw - mean) / std is what the network sees.
     score : tuple of slice
         The part that is scored when validating.
-    traces : ndarray of int32, or None
+    traces : ndarray of int16 or int32, or None
         (z, y, x), for a volume with skeletons, from `draw_traces`.
+    number : int
+        Place in the list of a run's volumes; kept where one volume is drawn from with several labels.
     """
 
     raw: torch.Tensor
@@ -42,7 +51,8 @@ class Source:
     mean: float
     std: float
     score: tuple[slice, ...] = (slice(None),) * 3
-    traces: NDArray[np.int32] | None = None
+    traces: Labels | None = None
+    number: int = 0
 
     def to(self, device: torch.device) -> "Source":
         """The same source on a device."""
@@ -55,8 +65,11 @@ def make_source(
     zero_is_unlabelled: bool,
     proportion: float = 1.0,
     score: tuple[slice, ...] = (slice(None),) * 3,
+    low: Sequence[int] = (0, 0, 0),
 ) -> Source:
     """A source from arrays (z, y, x); labels become 1..n, background 0 or -1; -1 everywhere without labels.
+
+    Labels may cover a part of the image: the box from voxel `low`. Outside it nothing is labelled.
 
     Raises
     ------
@@ -65,14 +78,22 @@ def make_source(
     """
     image = raw if raw.dtype == np.uint8 else raw.astype(np.float32)
     mean, std = moments(image, "raw")
-    return Source(
-        torch.from_numpy(np.ascontiguousarray(image)),
-        torch.from_numpy(_numbered(labels, raw.shape, zero_is_unlabelled)),
-        proportion,
-        mean,
-        std,
-        score,
-    )
+    if labels is None:
+        numbers = torch.full((1, 1, 1), UNLABELLED, dtype=torch.int16).expand(*raw.shape)
+    else:
+        numbers = torch.from_numpy(_numbered(labels, raw.shape, zero_is_unlabelled, low))
+    return Source(torch.from_numpy(np.ascontiguousarray(image)), numbers, proportion, mean, std, score)
+
+
+def label_type(count: int) -> type[np.int16] | type[np.int32]:
+    """The smallest type that holds labels -1..count: they are held for every voxel of a volume."""
+    return np.int16 if count <= np.iinfo(np.int16).max else np.int32
+
+
+def _slabs(array: NDArray[np.generic]) -> Iterator[slice]:
+    """Slices along z of a limited number of voxels."""
+    thick = max(1, _SLAB_VOXELS // max(1, int(np.prod(array.shape[1:]))))
+    return (slice(z, z + thick) for z in range(0, array.shape[0], thick))
 
 
 def moments(image: NDArray[Any], name: str) -> tuple[float, float]:
@@ -83,20 +104,26 @@ def moments(image: NDArray[Any], name: str) -> tuple[float, float]:
     InputError
         It is constant or holds NaN.
     """
-    std = float(np.std(image, dtype=np.float64))
+    mean = sum(float(image[slab].sum(dtype=np.float64)) for slab in _slabs(image)) / image.size
+    squares = sum(float(np.square(image[slab] - np.float64(mean)).sum()) for slab in _slabs(image))
+    std = float(np.sqrt(squares / image.size))
     if not np.isfinite(std) or std == 0:
         raise InputError(f"{name}: the image is constant or holds NaN; nothing can be learnt from it.")
-    return float(np.mean(image, dtype=np.float64)), std
+    return mean, std
 
 
 def _numbered(
-    labels: NDArray[np.generic] | None, shape: tuple[int, ...], zero_is_unlabelled: bool
-) -> NDArray[np.int32]:
-    if labels is None:
-        return np.full(shape, UNLABELLED, np.int32)
-    ids, dense = np.unique(labels, return_inverse=True)
+    labels: NDArray[np.generic], shape: tuple[int, ...], zero_is_unlabelled: bool, low: Sequence[int]
+) -> Labels:
+    ids = np.unique(np.concatenate([labels[:0].ravel(), *(np.unique(labels[s]) for s in _slabs(labels))]))
     order = np.cumsum(ids != 0)
-    order[ids == 0] = UNLABELLED if zero_is_unlabelled else 0
-    if not 0 < order.max(initial=0) < MAX_OBJECTS:
-        raise InputError(f"labels: need 1 to {MAX_OBJECTS - 1} objects, got {order.max(initial=0)}.")
-    return order[dense].reshape(shape).astype(np.int32)
+    count = int(order.max(initial=0))
+    if not 0 < count < MAX_OBJECTS:
+        raise InputError(f"labels: need 1 to {MAX_OBJECTS - 1} objects, got {count}.")
+    numbers = order.astype(label_type(count))
+    numbers[ids == 0] = UNLABELLED if zero_is_unlabelled else 0
+    result = np.full(shape, UNLABELLED, numbers.dtype)
+    there = result[tuple(slice(a, a + n) for a, n in zip(low, labels.shape, strict=True))]
+    for slab in _slabs(labels):
+        there[slab] = numbers[np.searchsorted(ids, labels[slab])]
+    return result

@@ -8,7 +8,8 @@ from torch.nn import functional
 from connectomics.affinities import pair_slices
 
 _TINY = 1e-6
-_SLAB = 64
+_SLAB_VOXELS = 2**24
+"""Voxels eroded at once: a whole volume would need many times its own memory."""
 
 
 def erode_borders(labels: torch.Tensor, voxels: int) -> torch.Tensor:
@@ -24,12 +25,16 @@ def erode_borders(labels: torch.Tensor, voxels: int) -> torch.Tensor:
     """
     if voxels == 0:
         return labels
-    return torch.cat([_eroded(labels, low, voxels) for low in range(0, labels.shape[0], _SLAB)])
+    result = torch.empty_like(labels)
+    thick = max(1, _SLAB_VOXELS // labels[0].numel())
+    for low in range(0, labels.shape[0], thick):
+        result[low : low + thick] = _eroded(labels, low, thick, voxels)
+    return result
 
 
-def _eroded(labels: torch.Tensor, low: int, voxels: int) -> torch.Tensor:
-    """A slab of sections from `low`: a whole volume would need several times its own memory."""
-    before, size = min(voxels, low), min(_SLAB, labels.shape[0] - low)
+def _eroded(labels: torch.Tensor, low: int, thick: int, voxels: int) -> torch.Tensor:
+    """At most `thick` sections from `low`."""
+    before, size = min(voxels, low), min(thick, labels.shape[0] - low)
     labels = labels[low - before : low + size + voxels]
     ids = labels.float()[None, None]
     positive = ids > 0

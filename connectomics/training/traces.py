@@ -1,18 +1,16 @@
 """Skeletons drawn into voxels: one voxel wide, each with the number of its axon."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from connectomics.io.skeletons import Skeletons
 from connectomics.roi import IntTriple, Triple
+from connectomics.training.sources import Labels, label_type
 
 CONTESTED = -1
 """A voxel through which the skeletons of two axons pass: at least one of them is misplaced."""
 
 
-def draw_traces(
-    skeletons: Skeletons, offset: Triple, voxel_size: Triple, shape: IntTriple
-) -> NDArray[np.int32]:
+def draw_traces(skeletons: Skeletons, offset: Triple, voxel_size: Triple, shape: IntTriple) -> Labels:
     """Draw skeletons into a box of voxels.
 
     Parameters
@@ -28,7 +26,7 @@ def draw_traces(
 
     Returns
     -------
-    ndarray of int32, shape
+    ndarray of int16 or int32, shape
         1..n in the order of the axons' ids, 0 where no skeleton passes, -1 where two do.
     """
     _, axon = np.unique(skeletons.ids, return_inverse=True)
@@ -43,7 +41,7 @@ def draw_traces(
     voxels = np.floor(points).astype(np.int64)
     inside = ((voxels >= 0) & (voxels < np.asarray(shape))).all(axis=1)
     flat = np.ravel_multi_index(tuple(voxels[inside].T), shape)
-    traces = np.zeros(int(np.prod(shape)), np.int32)
+    traces: Labels = np.zeros(int(np.prod(shape)), label_type(int(numbers.max(initial=0))))
     traces[flat] = numbers[inside]
     np.put(traces, flat[traces[flat] != numbers[inside]], CONTESTED)
     return traces.reshape(shape)

@@ -19,6 +19,7 @@ from connectomics.training.callbacks import LAST, Checkpoints, Metrics, Validati
 from connectomics.training.exporting import make_contract, pooled
 from connectomics.training.fitting import check_crop, claim, fit, start_from
 from connectomics.training.loading import load_volumes
+from connectomics.training.mining import Mining
 from connectomics.training.module import AffinityTraining
 from connectomics.training.phantoms import load_phantoms
 from connectomics.training.rounds import Rounds
@@ -82,6 +83,8 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     callbacks: list[Any] = [metrics, Checkpoints(folder, settings.checkpoint_every), validation]
     if truth.method == "pseudo" and any(source.traces is not None for source in sources):
         callbacks.insert(0, Rounds(folder))
+    if settings.mining.share:
+        callbacks.insert(0, Mining(folder))  # before the checkpoint, which would else be ahead of it
     steps = fit(module, folder, callbacks)
     contract = make_contract(settings, moments, validation.latest, steps)
     if module.global_rank == 0:

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from connectomics.errors import InputError
 from connectomics.io.skeletons import Skeletons
 from connectomics.roi import Triple
 from connectomics.training.crops import bounds
 from connectomics.training.settings import TruthSettings
-from connectomics.training.sources import UNLABELLED, Source
+from connectomics.training.sources import UNLABELLED, Labels, Source
 from connectomics.training.traces import draw_traces
 from connectomics.training.tubes import draw_tubes
 
@@ -49,9 +48,8 @@ def with_skeletons(
             f"it covers {tuple(offset)} + {tuple(n * s for n, s in zip(shape, voxel_size, strict=True))}, "
             f"nodes {skeletons.nodes.min(0).round()} to {skeletons.nodes.max(0).round()}."
         )
-    labels = traces.copy()
     if settings.method == "points":
-        labels[traces <= 0] = UNLABELLED
+        labels = np.where(traces > 0, traces, traces.dtype.type(UNLABELLED))
     else:
         labels = draw_tubes(traces, painted.raw.numpy(), voxel_size, settings.radius, settings.reach)
     has_paint = bool((painted.labels >= 0).any())
@@ -77,7 +75,7 @@ def _trimmed(source: Source) -> Source:
     return replace(source, raw=source.raw[box].clone(), labels=source.labels[box].clone(), score=whole)
 
 
-def renewed(sources: Sequence[Source], found: Sequence[NDArray[np.int32]], share: float) -> list[Source]:
+def renewed(sources: Sequence[Source], found: Sequence[Labels], share: float) -> list[Source]:
     """Split each traced source: `share` of its crops get the labels `found` for it, the rest keep theirs."""
     result, labels = [], iter(found)
     for source in sources:

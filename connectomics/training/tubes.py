@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.roi import Triple
+from connectomics.training.sources import Labels
 from connectomics.training.traces import CONTESTED
 
 UNKNOWN = -1
@@ -16,8 +17,8 @@ _DARKER = 0.25
 
 
 def draw_tubes(
-    traces: NDArray[np.int32], raw: NDArray[np.generic], voxel_size: Triple, radius: float, reach: float
-) -> NDArray[np.int32]:
+    traces: Labels, raw: NDArray[np.generic], voxel_size: Triple, radius: float, reach: float
+) -> Labels:
     """Labels made of skeletons and image: what is surely axon, what lies between two, and the unknown rest.
 
     A voxel within `radius` of a skeleton is that axon. The image is flooded from the tubes, bright voxels
@@ -38,10 +39,10 @@ def draw_tubes(
 
     Returns
     -------
-    ndarray of int32, (z, y, x)
+    ndarray of the traces' type, (z, y, x)
         1..n as the traces are numbered, 0 = border, -1 = unknown.
     """
-    labels = np.full(traces.shape, UNKNOWN, np.int32)
+    labels: Labels = np.full(traces.shape, UNKNOWN, traces.dtype)
     halo = [math.ceil(1.5 * reach / size) for size in voxel_size]
     for corner in itertools.product(*(range(0, n, _BLOCK) for n in traces.shape)):
         core = [slice(a, min(a + _BLOCK, n)) for a, n in zip(corner, traces.shape, strict=True)]
@@ -50,7 +51,9 @@ def draw_tubes(
             for s, h, n in zip(core, halo, traces.shape, strict=True)
         )
         inner = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(core, outer, strict=True))
-        labels[tuple(core)] = _tubes(traces[outer], raw[outer], voxel_size, radius, reach)[inner]
+        labels[tuple(core)] = _tubes(traces[outer].astype(np.int32), raw[outer], voxel_size, radius, reach)[
+            inner
+        ]
     return labels
 
 

@@ -9,22 +9,28 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectomics.affinities import NEAREST
+from connectomics.affinities import NEAREST, pair_slices
 from connectomics.training.maximin import maximin_loss, tree_pairs
 
 
 def _by_paths(affinities, labels):
-    """The same counts from one search per pair: the weakest edge of the path in the spanning tree."""
+    """The same counts from one search per pair: the weakest edge of the path in the spanning tree.
+
+    An edge below 0 does not exist.
+    """
     graph, number = nx.Graph(), {}
+    graph.add_nodes_from(np.ndindex(labels.shape))
     for channel, offset in enumerate(NEAREST):
         for v in np.ndindex(labels.shape):
             u = tuple(np.add(v, offset))
-            if min(u) >= 0:
+            if min(u) >= 0 and affinities[(channel, *v)] >= 0:
                 graph.add_edge(v, u, weight=affinities[(channel, *v)])
                 number[frozenset((u, v))] = (channel, *v)
     tree = nx.maximum_spanning_tree(graph)
     counts = np.zeros((2, *affinities.shape), np.int64)
     for a, b in itertools.combinations(list(np.argwhere(labels > 0).tolist()), 2):
+        if not nx.has_path(tree, tuple(a), tuple(b)):
+            continue
         path = nx.shortest_path(tree, tuple(a), tuple(b))
         edges = [number[frozenset(pair)] for pair in itertools.pairwise(path)]
         weakest = min(edges, key=lambda edge: affinities[edge])
@@ -43,6 +49,35 @@ def test_pairs_equal_those_counted_path_by_path(seed, kinds):
     same, different = tree_pairs(affinities, labels)
     np.testing.assert_array_equal(same, expected[0])
     np.testing.assert_array_equal(different, expected[1])
+
+
+def _links(labels):
+    """For each edge (3, z, y, x): known to lie inside an object, known to cross a border."""
+    inside, across = np.zeros((2, 3, *labels.shape), bool)
+    for channel, offset in enumerate(NEAREST):
+        here, there = pair_slices(offset)
+        a, b = labels[here], labels[there]
+        inside[channel][here] = (a == b) & (a > 0)
+        across[channel][here] = (a >= 0) & (b >= 0) & ~inside[channel][here]
+    return inside, across
+
+
+@given(seed=st.integers(0, 10_000), kinds=st.integers(1, 3))
+def test_the_loss_weighs_pairs_of_two_constrained_trees(seed, kinds):
+    """One without the links known to cross a border, one in which those known to lie inside are perfect."""
+    random = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in random.integers(1, 5, 3))
+    order = random.permutation(3 * int(np.prod(shape)))
+    affinities = ((order + 1) / (len(order) + 1)).reshape(3, *shape)
+    labels = random.integers(-1, kinds + 1, shape)
+    inside, across = _links(labels)
+    same = _by_paths(np.where(across, -1, affinities), labels)[0]
+    different = _by_paths(np.where(inside, 1 + affinities, affinities), labels)[1]
+    logits = torch.logit(torch.tensor(affinities))[None].requires_grad_()
+    maximin_loss(logits, torch.tensor(labels)[None]).backward()
+    weights = 0.5 * np.stack((same / max(same.sum(), 1), different / max(different.sum(), 1)))
+    expected = weights[0] * (affinities - 1) + weights[1] * affinities  # d softplus(-x), d softplus(x)
+    np.testing.assert_allclose(logits.grad[0].numpy(), expected, atol=1e-6)
 
 
 def _row(affinities, labels):

@@ -83,6 +83,18 @@ def test_other_settings_do_not_continue_a_run(toy, tmp_path):
         train(toy.model_copy(update={"seed": 3}), tmp_path / "run")
 
 
+def test_a_setting_that_came_later_does_not_stop_a_run(toy, tmp_path):
+    model = train(toy, tmp_path / "run")
+    record = tmp_path / "run/settings.json"
+    values = json.loads(record.read_text())
+    del values["mining"], values["truth"]["rounds"]
+    record.write_text(json.dumps(values))
+    assert train(toy, tmp_path / "run") == model
+    changed = toy.truth.model_copy(update={"rounds": 7})
+    with pytest.raises(OutputExistsError, match="truth"):
+        train(toy.model_copy(update={"truth": changed}), tmp_path / "run")
+
+
 def test_crop_must_suit_the_network(toy, tmp_path):
     with pytest.raises(SettingsError, match="crop"):
         train(toy.model_copy(update={"crop": (15, 16, 16)}), tmp_path / "run")
