@@ -1,18 +1,16 @@
 """Segment a volume: network, fragments, edges, one global step, labels. The whole story on one page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from connectomics.affinities import NEAREST
 from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.output import Run, open_run
-from connectomics.blockwise.pool import Pool
 from connectomics.blockwise.progress import Progress
 from connectomics.errors import ModelError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.place import Place
-from connectomics.io.volume import Volume
 from connectomics.networks.models import Model
 from connectomics.pipeline.edge_stage import collect_edges
 from connectomics.pipeline.fragment_stage import make_fragments
@@ -25,6 +23,7 @@ from connectomics.pipeline.resources import block_for_memory, open_pool, release
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.stage import Stage
 from connectomics.roi import IntTriple
+from connectomics.segmentation.calibration import Calibration
 from connectomics.segmentation.fragments import required_halo
 from connectomics.segmentation.settings import SegmentationSettings
 
@@ -79,6 +78,7 @@ def segment_volume(
     """
     given = open_input(location, model_name, region, rescale)
     settings = segmentation_settings(given.model, segmentation)
+    calibration = calibration_of(given.model, settings)
     grid = segmentation_grid(given.region.shape, settings, inference.memory, run_settings)
     identity = given.identity("segment", inference) | {
         "segmentation": settings.model_dump(mode="json"),
@@ -97,7 +97,8 @@ def segment_volume(
             run_network(run, given, share, target, pool, progress)
             release_memory()
             affinities = open_array(run.path, "affinities")
-            report = segment_affinities(run, affinities, offsets, settings, grid, pool, progress)
+            stage = Stage(run, grid, affinities, offsets, settings, pool, progress, calibration)
+            report = segment_affinities(stage)
         run.ledger.note("complete", report)
         _clean_up(run, keep_affinities)
     return report
@@ -111,25 +112,18 @@ def _clean_up(run: Run, keep_affinities: bool) -> None:
         run.ledger.drop_tables(step)
 
 
-def segment_affinities(
-    run: Run,
-    affinities: Volume,
-    offsets: Sequence[IntTriple],
-    settings: SegmentationSettings,
-    grid: Grid,
-    pool: Pool,
-    progress: Progress,
-) -> dict[str, Any]:
+def segment_affinities(stage: Stage) -> dict[str, Any]:
     """Everything after the network, from affinities on disk to labels on disk."""
-    stage = Stage(run, grid, affinities, offsets, settings, pool, progress)
     make_fragments(stage)
     collect_edges(stage)
     release_memory()
     write_labels(stage, solve(stage))
     build_pyramids(stage)
-    summary: dict[str, Any] = {"output": str(run.path), "shape": grid.shape}
+    settings, calibrated = stage.settings, stage.calibration.said
+    summary: dict[str, Any] = {"output": str(stage.run.path), "shape": stage.grid.shape}
     summary["bytes_per_million_edges"] = BYTES_PER_EDGE[settings.linkage] * 1_000_000
-    return summary | run.ledger.noted("graph") | {"settings": settings.model_dump(mode="json")}
+    summary |= stage.run.ledger.noted("graph") | {"calibrated": calibrated}
+    return summary | {"settings": settings.model_dump(mode="json")}
 
 
 def segmentation_settings(model: Model, given: Mapping[str, Any]) -> SegmentationSettings:
@@ -137,6 +131,12 @@ def segmentation_settings(model: Model, given: Mapping[str, Any]) -> Segmentatio
     if not model.contract.offsets:
         raise ModelError(f"model '{model.contract.name}' predicts no affinities; it cannot segment.")
     return SegmentationSettings.parse({**model.contract.segmentation, **given}, "segmentation settings")
+
+
+def calibration_of(model: Model, settings: SegmentationSettings) -> Calibration:
+    """The model's calibration; that of edges fits the segmentation settings of its contract alone."""
+    own = segmentation_settings(model, {})
+    return Calibration.parse(model.contract.calibration, fits=settings == own)
 
 
 def segmentation_grid(

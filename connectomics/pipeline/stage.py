@@ -18,6 +18,7 @@ from connectomics.io.ome_zarr import open_array
 from connectomics.io.tables import read_table
 from connectomics.io.volume import Volume
 from connectomics.roi import IntTriple
+from connectomics.segmentation.calibration import UNCALIBRATED, Calibration
 from connectomics.segmentation.settings import SegmentationSettings
 
 FRAGMENTS = "scratch/fragments"
@@ -47,6 +48,8 @@ class Stage:
         Where the block functions run.
     progress : Progress
         Who watches.
+    calibration : Calibration
+        How sure the affinities are.
     """
 
     run: Run
@@ -56,6 +59,7 @@ class Stage:
     settings: SegmentationSettings
     pool: Pool
     progress: Progress
+    calibration: Calibration = UNCALIBRATED
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker on another machine needs: neither the pool nor who watches."""

@@ -23,6 +23,7 @@ from connectomics.networks.checkpoint import save_model
 from connectomics.networks.contract import Contract, Normalisation, TrainingData
 from connectomics.networks.models import CONTRACT_FILE
 from connectomics.settings import apply_overrides, read_toml
+from connectomics.training.calibrate import calibrated
 from connectomics.training.callbacks import LAST, Checkpoints, Metrics, Validation
 from connectomics.training.loading import load_volumes
 from connectomics.training.module import AffinityTraining
@@ -104,6 +105,7 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
         raise KeyboardInterrupt
     contract = make_contract(settings, (mean, std), validation.latest, trainer.global_step)
     if trainer.is_global_zero:
+        contract = calibrated(contract, module.average, settings, cache)
         save_model(
             folder / "model", module.average.cpu(), contract, half_precision=settings.export.half_precision
         )
