@@ -1,4 +1,4 @@
-"""How likely a voxel's affinities or the decision on an edge are wrong: calibrated, or by the network alone."""
+"""How likely a voxel's affinities or the decision on an edge are wrong, calibrated or by the network."""
 
 import numpy as np
 from numpy.typing import NDArray
