@@ -95,7 +95,7 @@ def found_first(rank: NDArray[np.floating], lost: NDArray[np.floating]) -> float
 
 
 def draw_reliability(cases: dict[str, tuple[NDArray[np.floating], NDArray[np.bool_]]]) -> "Figure":
-    """Draw stated against observed, a panel for each case of (stated, wrong), with 95% intervals of the share.
+    """Draw stated against observed, a panel for each case of (stated, wrong), with 95% intervals.
 
     Returns
     -------

@@ -40,8 +40,8 @@ def judge_edges(stage: Stage, sizes: NDArray[np.int64], segment: NDArray[np.uint
     """
     table = create_table(stage.run.path / GRAPH, "p_wrong", (total,), np.float32, CHUNK)
     table.attrs["calibrated"] = stage.calibration.said["p_wrong"]
-    weights = stage.calibration.edges
-    if weights is None:
+    model = stage.calibration.edges
+    if model is None:
         for piece in _pieces(stage, total):
             table[piece.rows] = edge_uncertainty(piece.mean, stage.settings.threshold)
         return
@@ -50,7 +50,7 @@ def judge_edges(stage: Stage, sizes: NDArray[np.int64], segment: NDArray[np.uint
         around.add(piece.edges, piece.mean, piece.size)
     for piece in _pieces(stage, total):
         features = edge_features(piece.edges, piece.mean, piece.std, piece.size, around)
-        table[piece.rows] = calibrated_edge_uncertainty(features, weights)
+        table[piece.rows] = calibrated_edge_uncertainty(features, model)
 
 
 def _pieces(stage: Stage, total: int) -> Iterator[_Piece]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.errors import ModelError
-from connectomics.segmentation.edge_features import FEATURES
+from connectomics.segmentation.edge_features import FEATURES, EdgeModel
 
 VOXEL_KEYS = ("voxel_z", "voxel_y", "voxel_x")
 """256 numbers each: the probability that two neighbours along an axis are connected, by their affinity."""
@@ -15,13 +15,22 @@ VOXEL_KEYS = ("voxel_z", "voxel_y", "voxel_x")
 EDGE_KEY = "edge"
 """Constant and weights of the logistic model of `connectomics.segmentation.edge_features.FEATURES`."""
 
+RANGE_KEYS = ("edge_low", "edge_high")
+"""For each feature, between which values it was calibrated; values beyond count as these."""
+
 UNDECIDED_KEY = "edge_undecided"
 """Two mean affinities: between them an edge's affinity alone leaves more than 5% doubt either way."""
 
 COUNTS_KEY = "edge_counts"
 """What the model was fitted to: edges, those between two fragments of one object, those decided wrongly."""
 
-LENGTHS = dict.fromkeys(VOXEL_KEYS, 256) | {EDGE_KEY: 1 + len(FEATURES), UNDECIDED_KEY: 2, COUNTS_KEY: 3}
+LENGTHS = {
+    **dict.fromkeys(VOXEL_KEYS, 256),
+    EDGE_KEY: 1 + len(FEATURES),
+    **dict.fromkeys(RANGE_KEYS, len(FEATURES)),
+    UNDECIDED_KEY: 2,
+    COUNTS_KEY: 3,
+}
 
 
 @dataclass(frozen=True)
@@ -32,14 +41,14 @@ class Calibration:
     ----------
     voxels : (3, 256) float64 or None
         Probability that two neighbours are connected, by channel and affinity.
-    edges : (1 + F,) float64 or None
-        See `connectomics.segmentation.uncertainty.same_object`.
+    edges : EdgeModel or None
+        Of the edges of the region graph.
     fits : bool
         The segmentation settings are those that the edges were calibrated with.
     """
 
     voxels: NDArray[np.float64] | None = None
-    edges: NDArray[np.float64] | None = None
+    edges: EdgeModel | None = None
     fits: bool = True
 
     @classmethod
@@ -62,7 +71,8 @@ class Calibration:
         if any(table.min() < 0 or table.max() > 1 for table in channels):
             raise ModelError("contract: calibration.voxel_* must be probabilities, 0 to 1.")
         voxels = np.stack(channels) if len(channels) == len(VOXEL_KEYS) else None
-        return cls(voxels, tables.get(EDGE_KEY), fits)
+        edges = [tables[key] for key in (EDGE_KEY, *RANGE_KEYS) if key in tables]
+        return cls(voxels, EdgeModel(*edges) if len(edges) == 3 else None, fits)
 
     @property
     def said(self) -> dict[str, bool]:

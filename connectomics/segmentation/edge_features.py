@@ -1,5 +1,7 @@
 """What is known of an edge of the region graph when its uncertainty is judged."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,32 @@ MERGED = FEATURES.index("merged")
 
 _CLOSEST = 1 / 510
 """Affinities are no closer to 0 and 1: half a step of their 8 bits."""
+
+
+@dataclass(frozen=True)
+class EdgeModel:
+    """A logistic model of edges: how likely both ends are one object.
+
+    Attributes
+    ----------
+    weights : (1 + F,) float64
+        Constant, and a weight for each feature.
+    low, high : (F,) float64
+        The range of each feature in which the model was calibrated. A value beyond counts as the end of its
+        range: in a volume larger than any that it was calibrated on there are larger segments.
+    """
+
+    weights: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def same_object(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probability that both ends of each edge are one object, from its (E, F) features."""
+        score = np.full(len(features), self.weights[0])
+        columns = zip(np.clip(features, self.low, self.high).T, self.weights[1:], strict=True)
+        for column, weight in columns:  # each row comes out the same, whatever the others are
+            score += weight * column
+        return 1 / (1 + np.exp(-np.clip(score, -40, 40)))
 
 
 class Surroundings:

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from connectomics.affinities import pair_slices
 from connectomics.roi import IntTriple
 from connectomics.segmentation.agglomeration import agglomerate
-from connectomics.segmentation.calibration import COUNTS_KEY, EDGE_KEY, UNDECIDED_KEY, VOXEL_KEYS
+from connectomics.segmentation.block_fragments import Box
+from connectomics.segmentation.calibration import (
+    COUNTS_KEY,
+    EDGE_KEY,
+    RANGE_KEYS,
+    UNDECIDED_KEY,
+    VOXEL_KEYS,
+)
 from connectomics.segmentation.edge_features import MERGED, Surroundings, edge_features
 from connectomics.segmentation.settings import SegmentationSettings
 from connectomics.segmentation.uncertainty import NEAREST_CHANNELS
@@ -21,6 +28,9 @@ two thirds of those as that one. Edges of other fragments have no truth, and are
 
 DOUBT = 0.05
 """An edge is undecided where its affinity alone leaves more than this probability either way."""
+
+OUTLIERS = 0.005
+"""Share of the edges at either end of a feature that do not count towards its range."""
 
 FEWEST = 20
 """Edges of each kind, of one object or of two, that it takes to fit a model to them."""
@@ -61,8 +71,13 @@ class Evidence:
         labels: NDArray[np.int32],
         offsets: Sequence[IntTriple],
         settings: SegmentationSettings,
+        scored: Box,
     ) -> None:
-        """Segment a volume, and compare its edges with the labels."""
+        """Segment a volume, and compare its edges with the labels.
+
+        Only edges whose smaller fragment lies for more than half inside the box `scored` are taken: labels
+        outside may be those that the network was fitted to. The larger fragment may reach far beyond.
+        """
         fragments, graph = fragment_graph(affinities, offsets, settings)
         count = int(fragments.max(initial=0))
         sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=count + 1)
@@ -70,7 +85,10 @@ class Evidence:
         around = Surroundings(sizes, tree.lut(settings.threshold))
         around.add(graph.edges, graph.mean, graph.size)
         u, v = fragment_objects(fragments, labels)[graph.edges.view(np.int64)].T
-        known = (u > 0) & (v > 0)
+        inside = np.bincount(fragments[scored].ravel().astype(np.int64), minlength=count + 1)
+        ends = graph.edges.view(np.int64)
+        smaller = ends[np.arange(len(ends)), sizes[ends].argmin(axis=1)]
+        known = (u > 0) & (v > 0) & (inside[smaller] > sizes[smaller] / 2)
         features = edge_features(graph.edges, graph.mean, graph.std, graph.size, around)
         self.features.append(features[known])
         self.same.append((u == v)[known])
@@ -88,7 +106,10 @@ class Evidence:
             return tables
         features, mean = np.concatenate(self.features), np.concatenate(self.mean)
         wrong = int((same != (features[:, MERGED] > 0)).sum())
-        tables[EDGE_KEY] = [float(f"{weight:.6g}") for weight in fit_logistic(features, same)]
+        ends = np.quantile(features, (OUTLIERS, 1 - OUTLIERS), axis=0)
+        numbers = (fit_logistic(features, same), *ends)
+        for key, row in zip((EDGE_KEY, *RANGE_KEYS), numbers, strict=True):
+            tables[key] = [float(f"{number:.6g}") for number in row]
         tables[UNDECIDED_KEY] = _rounded(np.array(undecided_range(mean, same)))
         tables[COUNTS_KEY] = [float(len(same)), float(same.sum()), float(wrong)]
         return tables

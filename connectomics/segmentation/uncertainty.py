@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.segmentation.edge_features import MERGED
+from connectomics.segmentation.edge_features import MERGED, EdgeModel
 
 NEAREST_CHANNELS = 3
 
@@ -63,33 +63,15 @@ def edge_uncertainty(mean: NDArray[np.float32], threshold: float) -> NDArray[np.
     return np.minimum(same, 1 - same).astype(np.float32)
 
 
-def same_object(features: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probability that both ends of an edge are one object.
+def calibrated_edge_uncertainty(features: NDArray[np.float64], model: EdgeModel) -> NDArray[np.float32]:
+    """Probability that the final decision on an edge, one segment or two, is wrong.
 
     Parameters
     ----------
     features
         (E, F) from `connectomics.segmentation.edge_features.edge_features`.
-    weights
-        (1 + F,) constant and weights of a logistic model.
+    model
+        From a contract.
     """
-    score = np.full(len(features), weights[0])
-    for column, weight in zip(
-        features.T, weights[1:], strict=True
-    ):  # row by row the same, whatever the piece
-        score += weight * column
-    return 1 / (1 + np.exp(-np.clip(score, -40, 40)))
-
-
-def calibrated_edge_uncertainty(
-    features: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Probability that the final decision on an edge, one segment or two, is wrong.
-
-    Parameters
-    ----------
-    features, weights
-        As for `same_object`.
-    """
-    same = same_object(features, weights)
+    same = model.same_object(features)
     return np.where(features[:, MERGED] > 0, 1 - same, same).astype(np.float32)

@@ -61,18 +61,18 @@ def calibrate(contract: Contract, predict: Predict, settings: TrainSettings, cac
     """The contract with the calibration that `predict` has on the recipe's validation volumes.
 
     Voxels are compared with what the network was asked for (borders drawn back by ``targets.erosion``), edges
-    with the labels as painted. What lies outside a volume's scored part is predicted and segmented, but not
-    counted.
+    with the labels as painted. What lies outside a volume's scored part is predicted and segmented, but only
+    tells which objects the fragments are of.
     """
     evidence = Evidence()
     segmentation = SegmentationSettings.parse(contract.segmentation, "contract: segmentation")
     for source in calibration_sources(settings, cache):
-        labels = np.full(source.labels.shape, UNLABELLED, np.int32)
-        labels[source.score] = source.labels[source.score].numpy()
-        affinities = predict(source)
-        asked = erode_borders(torch.from_numpy(labels), settings.targets.erosion).numpy()
-        evidence.add_voxels(affinities, asked, contract.offsets)
-        evidence.add_edges(affinities, labels, contract.offsets, segmentation)
+        z, y, x = source.score
+        asked = torch.full_like(source.labels, UNLABELLED)
+        asked[z, y, x] = erode_borders(source.labels, settings.targets.erosion)[z, y, x]
+        affinities, labels = predict(source), source.labels.numpy()
+        evidence.add_voxels(affinities, asked.numpy(), contract.offsets)
+        evidence.add_edges(affinities, labels, contract.offsets, segmentation, (z, y, x))
     tables = evidence.calibration()
     if tables and EDGE_KEY not in tables:
         _log.warning("too few edges on the validation volumes: their uncertainty stays uncalibrated.")
