@@ -8,7 +8,8 @@
 
 Only voxels of --context (z) are read and only those of --scored count. The network runs once; every
 combination of the settings below is tried, all thresholds from one merge tree. The best has the lowest VOI
-sum or, with --skeletons, the highest mean NERL.
+sum or, with --skeletons, the highest mean NERL. --write drops what the contract says of the uncertainty of
+edges: run scripts/calibrate.py afterwards.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from connectomics.networks.contract import write_contract
 from connectomics.networks.models import CONTRACT_FILE, find_model
 from connectomics.roi import Roi
 from connectomics.segmentation.agglomeration import agglomerate
+from connectomics.segmentation.calibration import without_edges
 from connectomics.segmentation.cleanup import drop_small
 from connectomics.segmentation.relabel import relabel
 from connectomics.segmentation.settings import SegmentationSettings
@@ -63,7 +65,11 @@ def main() -> None:
         kept = ("voi_split", "voi_merge", "voi_sum", "nerl")
         scores = {f"validation_{k}": round(rows[0][k], 4) for k in kept if k in rows[0]}
         contract = model.contract.model_copy(
-            update={"segmentation": best, "scores": {**model.contract.scores, **scores}}
+            update={
+                "segmentation": best,
+                "scores": {**model.contract.scores, **scores},
+                "calibration": without_edges(model.contract.calibration),
+            }
         )
         write_contract(model.weights.with_name(CONTRACT_FILE), contract)
 

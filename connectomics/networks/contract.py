@@ -1,6 +1,7 @@
 """The contract of a model: what its weights are, what they expect, and what their channels mean."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ from connectomics.settings import Settings
 
 LSD_CHANNELS = 10
 """Channels of a local shape descriptor in 3-D: mean offset (3), covariance (6), size (1)."""
+
+_NUMBERS = re.compile(r"\[[\s\d.,eE+-]+\]")
 
 
 class NetworkSettings(Settings):
@@ -141,7 +144,8 @@ class Contract(Settings):
     segmentation: dict[str, Any] = Field(default_factory=dict)
     """Segmentation settings chosen on validation data."""
     calibration: dict[str, list[float]] | None = None
-    """Optional table: predicted against observed probability."""
+    """Affinities: what held-out labels made of its uncertainty; the keys are those of
+    `connectomics.segmentation.calibration`."""
     uncertainty: UncertaintyScales | None = None
     """Translation: how its uncertainty was calibrated."""
 
@@ -196,6 +200,10 @@ def read_contract(path: Path) -> Contract:
 
 
 def write_contract(path: Path, contract: Contract) -> None:
-    """Write a contract as indented JSON."""
+    """Write a contract as indented JSON, each list of numbers on one line."""
     text = json.dumps(contract.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_text(_NUMBERS.sub(_on_one_line, text) + "\n", encoding="utf-8")
+
+
+def _on_one_line(numbers: re.Match[str]) -> str:
+    return f"[{', '.join(number.strip() for number in numbers[0][1:-1].split(','))}]"

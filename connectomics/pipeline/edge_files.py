@@ -18,7 +18,8 @@ from connectomics.segmentation.agglomeration import PERCENTS
 from connectomics.segmentation.edge_rows import ROW, EdgeRows, rows_of_block
 from connectomics.segmentation.edges import BlockEdges
 from connectomics.segmentation.region_graph import RegionGraph
-from connectomics.segmentation.uncertainty import edge_uncertainty
+
+GRAPH = "region_graph"
 
 FOLDER = "scratch/graph"
 
@@ -157,18 +158,17 @@ def _merge(stage: Stage, files: EdgeFiles, step: str) -> None:
 def _write_graph(stage: Stage, files: EdgeFiles) -> None:
     """Write the tables of the region graph, and number the edges through."""
     total = sum(len(part) for part in files)
-    folder = stage.run.path / "region_graph"
+    folder = stage.run.path / GRAPH
     tables = {"edges": create_table(folder, "edges", (total, 2), np.uint64, CHUNK)}
-    for name in ("mean", "size", "p_wrong"):
+    for name in ("mean", "std", "size"):
         tables[name] = create_table(folder, name, (total,), np.float32, CHUNK)
     start = 0
     for number, part in enumerate(files):
         here = slice(start, start + len(part))
         if len(part):
             graph = RegionGraph.from_rows(part)
-            for name in ("edges", "mean", "size"):
+            for name in tables:
                 tables[name][here] = getattr(graph, name)
-            tables["p_wrong"][here] = edge_uncertainty(graph.mean, stage.settings.threshold)
         part.rows["first"] = np.arange(here.start, here.stop)
         files.files.write(number, "numbered", part.arrays())
         start = here.stop

@@ -20,6 +20,7 @@ from connectomics.pipeline.edge_files import (
     parts_ledger,
     run_parts,
 )
+from connectomics.pipeline.edge_judgement import judge_edges
 from connectomics.pipeline.numbering import SHARD, number_nodes
 from connectomics.pipeline.resources import release_memory
 from connectomics.pipeline.stage import NODE_TO_FRAGMENT, NODE_TO_SEGMENT, Nodes, Stage
@@ -64,8 +65,12 @@ def _solve(stage: Stage, nodes: Nodes) -> dict[str, int]:
     release_memory()
     summary["graph_bytes"] = sum(part.nbytes for part in files)
     roots, largest, levels = agglomerate_parts(stage, files, fragments)
-    lut = drop_small(_numbered(roots), sizes, stage.settings.min_object)
-    del roots, sizes
+    del files
+    segment = _numbered(roots)
+    del roots
+    judge_edges(stage, sizes, segment, summary["edges"])
+    lut = drop_small(segment, sizes, stage.settings.min_object)
+    del segment, sizes
     write_table(stage.run.path, "lut", lut)
     _write_segments(stage, nodes, lut)
     return summary | {

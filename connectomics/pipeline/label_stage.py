@@ -32,6 +32,7 @@ def write_labels(stage: Stage, nodes: Nodes) -> None:
                 voxel_size=stage.affinities.voxel_size,
                 offset=stage.affinities.offset,
                 kind="label" if name.startswith("labels/") else "image",
+                attributes={} if name.startswith("labels/") else {"calibrated": stage.calibration.said[name]},
             )
     volumes = {name: open_array(stage.run.path, name) for name in PRODUCTS}
     tables = {"labels/fragments": NODE_TO_FRAGMENT, "labels/segmentation": NODE_TO_SEGMENT}
@@ -45,7 +46,7 @@ def write_labels(stage: Stage, nodes: Nodes) -> None:
                 volumes[name].write_box(block.box, relabel(local, lut))
         if stage.empty(block.box):
             return
-        doubt = voxel_uncertainty(stage.affinities.read_box(block.box))
+        doubt = voxel_uncertainty(stage.affinities.read_box(block.box), stage.calibration.voxels)
         volumes["uncertainty"].write_box(block.box, doubt)
 
     stage.run_blocks("labels", work)

@@ -1,4 +1,4 @@
-"""Run a network over a volume and keep its channels."""
+"""Run a network over a volume and keep its channels, and how likely they are wrong."""
 
 from typing import Any
 
@@ -13,10 +13,14 @@ from connectomics.pipeline.cascade_stage import FOLDER as CASCADE_FOLDER
 from connectomics.pipeline.cascade_stage import computed_tiles
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Target, run_network
-from connectomics.pipeline.resources import open_pool, pyramid_levels, share_inference
+from connectomics.pipeline.resources import open_pool, pyramid_levels, release_memory, share_inference
 from connectomics.pipeline.settings import RegionSettings, RunSettings
+from connectomics.pipeline.uncertainty_stage import PRODUCT as UNCERTAINTY
+from connectomics.pipeline.uncertainty_stage import write_uncertainty
+from connectomics.segmentation.calibration import Calibration
 
 PRODUCT = "prediction"
+PRODUCTS = (PRODUCT, UNCERTAINTY)
 
 
 def predict_volume(
@@ -31,32 +35,39 @@ def predict_volume(
     progress: Progress,
     cascade: Cascade | None = None,
 ) -> dict[str, Any]:
-    """Write ``OUT.zarr/prediction``, (c, z, y, x) uint8; resumes when called again.
+    """Write ``OUT.zarr/prediction``, (c, z, y, x) uint8, and ``uncertainty``; resumes when called again.
 
     See `connectomics.pipeline.segment.segment_volume` for the parameters.
 
     Returns
     -------
     dict
-        Output, shape and affinity offsets.
+        Output, shape, affinity offsets, and whether the uncertainty is calibrated.
     """
     given = open_input(location, model_name, region, rescale)
     check_task(given.model, translates=False)
     offsets = given.model.contract.offsets
+    calibration = Calibration.parse(given.model.contract.calibration)
     identity = given.identity("predict", inference, cascade)
-    with open_run(out, "predict", identity, [PRODUCT, CASCADE_FOLDER], **run_settings.claim) as run:
+    with open_run(out, "predict", identity, [*PRODUCTS, CASCADE_FOLDER], **run_settings.claim) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         with open_pool(run_settings) as pool:
-            target = Target.affinities(
-                PRODUCT, given.model.contract, len(offsets), run_settings.gpu_per_worker
-            )
+            contract = given.model.contract
+            target = Target.affinities(PRODUCT, contract, len(offsets), run_settings.gpu_per_worker)
             share = share_inference(inference, run_settings)
             chosen = run_network(run, given, share, target, pool, progress, cascade)
+            release_memory()
+            write_uncertainty(run, PRODUCT, calibration, pool, progress, chosen)
         levels = pyramid_levels(given.region.shape)
-        if levels > 1:
-            build_pyramid(run.path, PRODUCT, levels)
-        report = {"output": str(out), "shape": [len(offsets), *given.region.shape], "offsets": offsets}
+        for name in PRODUCTS if levels > 1 else ():
+            build_pyramid(run.path, name, levels)
+        report = {
+            "output": str(out),
+            "shape": [len(offsets), *given.region.shape],
+            "offsets": offsets,
+            "calibrated": {UNCERTAINTY: calibration.said[UNCERTAINTY]},
+        }
         report |= computed_tiles(chosen)
         run.ledger.note("complete", report)
     return report

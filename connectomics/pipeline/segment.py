@@ -26,6 +26,7 @@ from connectomics.pipeline.resources import block_for_memory, open_pool, release
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.stage import Stage
 from connectomics.roi import IntTriple
+from connectomics.segmentation.calibration import Calibration
 from connectomics.segmentation.fragments import required_halo
 from connectomics.segmentation.settings import SegmentationSettings
 
@@ -83,6 +84,7 @@ def segment_volume(
     """
     given = open_input(location, model_name, region, rescale)
     settings = segmentation_settings(given.model, segmentation)
+    calibration = calibration_of(given.model, settings)
     grid = segmentation_grid(given.region.shape, settings, inference.memory, run_settings)
     identity = given.identity("segment", inference, cascade) | {
         "segmentation": settings.model_dump(mode="json"),
@@ -101,9 +103,8 @@ def segment_volume(
             target = Target.affinities("affinities", contract, channels, run_settings.gpu_per_worker)
             chosen = run_network(run, given, share, target, pool, progress, cascade)
             release_memory()
-            stage = Stage(
-                run, grid, open_array(run.path, "affinities"), offsets, settings, pool, progress, chosen
-            )
+            affinities = open_array(run.path, "affinities")
+            stage = Stage(run, grid, affinities, offsets, settings, pool, progress, calibration, chosen)
             report = segment_affinities(stage) | computed_tiles(chosen)
         run.ledger.note("complete", report)
         _clean_up(run, keep_affinities)
@@ -125,9 +126,11 @@ def segment_affinities(stage: Stage) -> dict[str, Any]:
     release_memory()
     write_labels(stage, solve(stage))
     build_pyramids(stage)
+    settings, calibrated = stage.settings, stage.calibration.said
     summary: dict[str, Any] = {"output": str(stage.run.path), "shape": stage.grid.shape}
-    summary["bytes_per_million_edges"] = BYTES_PER_EDGE[stage.settings.linkage] * 1_000_000
-    return summary | stage.run.ledger.noted("graph") | {"settings": stage.settings.model_dump(mode="json")}
+    summary["bytes_per_million_edges"] = BYTES_PER_EDGE[settings.linkage] * 1_000_000
+    summary |= stage.run.ledger.noted("graph") | {"calibrated": calibrated}
+    return summary | {"settings": settings.model_dump(mode="json")}
 
 
 def segmentation_settings(model: Model, given: Mapping[str, Any]) -> SegmentationSettings:
@@ -136,6 +139,12 @@ def segmentation_settings(model: Model, given: Mapping[str, Any]) -> Segmentatio
     if not model.contract.offsets:
         raise ModelError(f"model '{model.contract.name}' predicts no affinities; it cannot segment.")
     return SegmentationSettings.parse({**model.contract.segmentation, **given}, "segmentation settings")
+
+
+def calibration_of(model: Model, settings: SegmentationSettings) -> Calibration:
+    """The model's calibration; that of edges fits the segmentation settings of its contract alone."""
+    own = segmentation_settings(model, {})
+    return Calibration.parse(model.contract.calibration, fits=settings == own)
 
 
 def segmentation_grid(

@@ -19,6 +19,7 @@ from connectomics.io.tables import read_table
 from connectomics.io.volume import Volume
 from connectomics.pipeline.cascade_stage import Selection
 from connectomics.roi import IntTriple
+from connectomics.segmentation.calibration import UNCALIBRATED, Calibration
 from connectomics.segmentation.settings import SegmentationSettings
 
 FRAGMENTS = "scratch/fragments"
@@ -48,6 +49,8 @@ class Stage:
         Where the block functions run.
     progress : Progress
         Who watches.
+    calibration : Calibration
+        How sure the affinities are.
     computed : Selection, optional
         Which parts have affinities, where a cascade chose them; default: all.
     """
@@ -59,6 +62,7 @@ class Stage:
     settings: SegmentationSettings
     pool: Pool
     progress: Progress
+    calibration: Calibration = UNCALIBRATED
     computed: Selection | None = None
 
     def empty(self, box: Box) -> bool:

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.segmentation.edges import BlockEdges
+from connectomics.segmentation.edges import SUMS, BlockEdges
 from connectomics.segmentation.histograms import Histograms, concatenate
 
-ROW = np.dtype(
-    [("u", "i8"), ("v", "i8"), ("count", "i8"), ("total", "i8"), ("contacts", "i8"), ("first", "i8")]
-)
-"""u < v: fragments; count, total, contacts: see `BlockEdges`; first: the first edge of the region graph that
-is in the sum."""
+ROW = np.dtype([(name, "i8") for name in ("u", "v", *SUMS, "first")])
+"""u < v: fragments; then sums, see `BlockEdges`; first: the first edge of the region graph that is in the
+sum."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class EdgeRows:
         rows = np.zeros(len(starts), ROW)
         rows["u"], rows["v"] = low[starts], high[starts]
         if len(starts):
-            for name in ("count", "total", "contacts"):
+            for name in SUMS:
                 rows[name] = np.add.reduceat(self.rows[name][order], starts)
             rows["first"] = np.minimum.reduceat(self.rows["first"][order], starts)
         return EdgeRows(rows, None if self.histogram is None else self.histogram.summed(order, starts))
@@ -95,6 +93,6 @@ def concatenate_rows(parts: Sequence[EdgeRows]) -> EdgeRows:
 def rows_of_block(edges: BlockEdges, u: NDArray[np.uint64], v: NDArray[np.uint64]) -> EdgeRows:
     """The edges of a block between the fragments `u` and `v` that its nodes belong to, added up."""
     rows = np.zeros(len(edges.u), ROW)
-    for name in ("count", "total", "contacts"):
+    for name in SUMS:
         rows[name] = getattr(edges, name)
     return EdgeRows(rows, edges.histogram).renamed(u.astype(np.int64), v.astype(np.int64))

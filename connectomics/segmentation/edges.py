@@ -15,6 +15,9 @@ from connectomics.segmentation.histograms import BINS, Histograms
 NEAREST_CHANNELS = 3
 """The first channels are nearest neighbours: only they make two fragments touch."""
 
+SUMS = ("count", "total", "squares", "contacts")
+"""What adds up over the pieces of an edge; see `BlockEdges`."""
+
 
 @dataclass(frozen=True)
 class BlockEdges:
@@ -28,8 +31,10 @@ class BlockEdges:
         Voxel pairs measured.
     total : (E,) int64
         Sum of their affinities (0..255 each).
+    squares : (E,) int64
+        Sum of the squares of their affinities.
     contacts : (E,) int64
-        Those of them that are nearest neighbours.
+        Those pairs that are nearest neighbours.
     histogram : Histograms or None
         How often each affinity occurs; for percentiles.
     """
@@ -38,6 +43,7 @@ class BlockEdges:
     v: NDArray[np.int64]
     count: NDArray[np.int64]
     total: NDArray[np.int64]
+    squares: NDArray[np.int64]
     contacts: NDArray[np.int64]
     histogram: Histograms | None = None
 
@@ -53,7 +59,7 @@ class BlockEdges:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The same again from what `arrays` gave."""
-        sums = {name: arrays[name] for name in ("u", "v", "count", "total", "contacts")}
+        sums = {name: arrays[name] for name in ("u", "v", *SUMS)}
         bins = [arrays[name] for name in ("length", "value", "times") if name in arrays]
         return cls(**sums, histogram=Histograms(*bins) if bins else None)
 
@@ -95,16 +101,16 @@ def block_edges(
     pairs, sums, histogram = _measure(nodes, affinities, steps, low, high, with_histogram)
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     u, v = pairs[order].T.copy()
-    count, total, contacts = sums[order].T.copy()
+    count, total, squares, contacts = sums[order].T.copy()
     kept = Histograms.from_dense(histogram[order]) if with_histogram else None
-    return BlockEdges(u, v, count, total, contacts, kept)
+    return BlockEdges(u, v, count, total, squares, contacts, kept)
 
 
 @njit(cache=True, nogil=True)
 def _measure(nodes, affinities, offsets, low, high, with_histogram):  # type: ignore[no-untyped-def]
     table = np.full(1 << 12, -1, np.int64)  # open addressing: slot -> edge
     pairs = np.empty((1 << 10, 2), np.int64)
-    sums = np.zeros((1 << 10, 3), np.int64)
+    sums = np.zeros((1 << 10, 4), np.int64)
     histogram = np.zeros((pairs.shape[0] if with_histogram else 0, BINS), np.uint32)
     edges = 0
     for channel in range(len(offsets)):
@@ -136,7 +142,8 @@ def _measure(nodes, affinities, offsets, low, high, with_histogram):  # type: ig
                     value = affinities[channel, z, y, x]
                     sums[edge, 0] += 1
                     sums[edge, 1] += value
-                    sums[edge, 2] += near
+                    sums[edge, 2] += np.int64(value) * value
+                    sums[edge, 3] += near
                     if with_histogram:
                         histogram[edge, value] += 1
     return pairs[:edges], sums[:edges], histogram[:edges]

@@ -19,8 +19,8 @@ class RegionGraph:
     ----------
     edges : (E, 2) uint64
         Fragment ids, u < v, sorted.
-    count, total : (E,) int64
-        Voxel pairs measured, and the sum of their affinities (0..255 each).
+    count, total, squares : (E,) int64
+        Voxel pairs measured, and the sums of their affinities (0..255 each) and of the squares of these.
     histogram : Histograms or None
         How often each affinity occurs.
     """
@@ -28,6 +28,7 @@ class RegionGraph:
     edges: NDArray[np.uint64]
     count: NDArray[np.int64]
     total: NDArray[np.int64]
+    squares: NDArray[np.int64]
     histogram: Histograms | None = None
 
     @classmethod
@@ -35,12 +36,20 @@ class RegionGraph:
         """The graph of rows that are added up."""
         rows = part.rows
         edges = np.stack([rows["u"], rows["v"]], axis=1).astype(np.uint64)
-        return cls(edges, rows["count"].copy(), rows["total"].copy(), part.histogram)
+        count, total, squares = (rows[name].copy() for name in ("count", "total", "squares"))
+        return cls(edges, count, total, squares, part.histogram)
 
     @property
     def mean(self) -> NDArray[np.float32]:
         """Mean affinity of each edge, 0..1."""
         return (self.total / (255.0 * np.maximum(1, self.count))).astype(np.float32)
+
+    @property
+    def std(self) -> NDArray[np.float32]:
+        """Standard deviation of each edge's affinities, 0..1/2."""
+        count = np.maximum(1, self.count)
+        mean = self.total / count
+        return (np.sqrt(np.maximum(self.squares / count - mean * mean, 0)) / 255.0).astype(np.float32)
 
     @property
     def size(self) -> NDArray[np.float32]:

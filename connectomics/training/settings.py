@@ -129,6 +129,8 @@ class ValidationSettings(Settings):
     """Pairs of volumes: a translation is scored, and its uncertainty calibrated, on them."""
     phantoms: tuple[PhantomData, ...] = ()
     """Generated volumes."""
+    calibration_phantoms: tuple[PhantomData, ...] = ()
+    """Generated volumes that the uncertainty is calibrated on; by default the same."""
     every: int = Field(default=500, ge=1)
     """Steps between validations; there is one at the end in any case."""
     segmentation: dict[str, Any] = Field(default_factory=dict)

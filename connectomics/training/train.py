@@ -15,6 +15,7 @@ from typing import Any
 from connectomics.errors import ConnectomicsError, InputError, SettingsError
 from connectomics.networks.checkpoint import save_model
 from connectomics.settings import apply_overrides, read_toml
+from connectomics.training.calibrate import calibrated
 from connectomics.training.callbacks import LAST, Checkpoints, Metrics, Validation
 from connectomics.training.exporting import make_contract, pooled
 from connectomics.training.fitting import check_crop, claim, fit, start_from
@@ -88,6 +89,7 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     steps = fit(module, folder, callbacks)
     contract = make_contract(settings, moments, validation.latest, steps)
     if module.global_rank == 0:
+        contract = calibrated(contract, module.average, settings, cache)
         save_model(
             folder / "model", module.average.cpu(), contract, half_precision=settings.export.half_precision
         )

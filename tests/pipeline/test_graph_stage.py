@@ -15,6 +15,7 @@ from connectomics.io.tables import read_table, write_table
 from connectomics.pipeline import edge_files, graph_stage, numbering
 from connectomics.pipeline.segment import segment_affinities
 from connectomics.pipeline.stage import NODE_TO_FRAGMENT, Nodes, Stage
+from connectomics.segmentation.calibration import UNCALIBRATED
 from connectomics.segmentation.settings import SegmentationSettings
 from connectomics.segmentation.whole import segment_array
 
@@ -42,13 +43,14 @@ def a_run(folder, affinities):
         yield run
 
 
-def segmented(folder, affinities, settings, block, pool=None):
+def segmented(folder, affinities, settings, block, pool=None, calibration=UNCALIBRATED):
     """The report, and everything written."""
     grid = Grid(affinities.shape[1:], (block,) * 3)
     with a_run(folder, affinities) as run:
         volume = open_array(run.path, "affinities")
-        report = segment_affinities(Stage(run, grid, volume, NEAREST, settings, pool or Threads(2), Silent()))
-        tables = {f"region_graph/{name}": None for name in ("edges", "mean", "size", "p_wrong")} | {
+        stage = Stage(run, grid, volume, NEAREST, settings, pool or Threads(2), Silent(), calibration)
+        report = segment_affinities(stage)
+        tables = {f"region_graph/{name}": None for name in ("edges", "mean", "std", "size", "p_wrong")} | {
             "lut": None
         }
         written = {name: read_table(run.path, name) for name in tables}
@@ -76,7 +78,7 @@ def test_small_parts_give_what_the_whole_gives(affinities, tmp_path, monkeypatch
     np.testing.assert_array_equal(written["labels/fragments"], fragments)
     np.testing.assert_array_equal(written["labels/segmentation"], segmentation)
     np.testing.assert_array_equal(written["lut"], lut)
-    for name in ("edges", "mean", "size"):
+    for name in ("edges", "mean", "std", "size"):
         np.testing.assert_array_equal(written[f"region_graph/{name}"], getattr(graph, name))
     assert report["edges"] == len(graph.edges)
 

@@ -22,6 +22,7 @@ def graph(*rows):
         np.array([row[:2] for row in rows], np.uint64).reshape(-1, 2),
         np.array([len(row[2]) for row in rows], np.int64),
         np.array([sum(row[2]) for row in rows], np.int64),
+        np.array([sum(a * a for a in row[2]) for row in rows], np.int64),
         Histograms.from_dense(histogram),
     )
 
@@ -56,7 +57,7 @@ def test_median_and_mean_differ_where_a_few_pairs_are_extreme():
 def test_the_median_needs_histograms():
     bare = graph((1, 2, [20]))
     with pytest.raises(InputError, match="histogram"):
-        agglomerate(RegionGraph(bare.edges, bare.count, bare.total), 2, "median", 0.5)
+        agglomerate(RegionGraph(bare.edges, bare.count, bare.total, bare.squares), 2, "median", 0.5)
 
 
 def test_no_edges_no_fragments():
@@ -131,7 +132,7 @@ def test_a_stricter_threshold_is_a_prefix_of_the_tree(case, threshold):
 def test_blocks_add_up_whatever_their_order():
     def part(*rows):
         u, v, count, total, contacts = np.array(rows, np.int64).T
-        return BlockEdges(u, v, count, total, contacts)
+        return BlockEdges(u, v, count, total, total**2, contacts)
 
     parts = [part((0, 1, 2, 300, 2), (1, 2, 1, 9, 0)), part((1, 3, 3, 30, 1), (0, 3, 1, 7, 1))]
     table = np.array([1, 2, 3, 2], np.uint64)  # nodes 1 and 3 are one fragment

@@ -22,7 +22,7 @@ def rows_of(pairs, values):
     rows = np.zeros(len(pairs), ROW)
     for edge, (pair, those) in enumerate(sorted(zip(pairs, values, strict=True))):
         np.add.at(histogram[edge], list(those), 1)
-        rows[edge] = (*pair, len(those), sum(those), 1, edge)
+        rows[edge] = (*pair, len(those), sum(those), sum(a * a for a in those), 1, edge)
     return EdgeRows(rows, Histograms.from_dense(histogram))
 
 

@@ -1,0 +1,64 @@
+"""How likely each voxel's affinities are wrong, written beside a prediction block by block."""
+
+import numpy as np
+
+from connectomics.blockwise.grid import Block, Grid
+from connectomics.blockwise.output import Run
+from connectomics.blockwise.pool import Pool
+from connectomics.blockwise.progress import Progress
+from connectomics.blockwise.run import run_blocks
+from connectomics.io.ome_zarr import create_array, open_array
+from connectomics.pipeline.cascade_stage import Selection
+from connectomics.segmentation.calibration import Calibration
+from connectomics.segmentation.uncertainty import voxel_uncertainty
+
+PRODUCT = "uncertainty"
+
+EDGE = 128
+"""Edge of a block, always the same: a resumed run finds the blocks of the one before."""
+
+
+def write_uncertainty(
+    run: Run,
+    prediction: str,
+    calibration: Calibration,
+    pool: Pool,
+    progress: Progress,
+    computed: Selection | None = None,
+) -> None:
+    """Write ``uncertainty`` from the affinities in another array of the same output.
+
+    Parameters
+    ----------
+    run
+        Output and ledger.
+    prediction
+        Name of the array, (c, z, y, x) uint8, nearest neighbours first.
+    calibration
+        The model's.
+    pool, progress
+        Who works, and who watches.
+    computed
+        Which parts there are, where a cascade chose them.
+    """
+    affinities = open_array(run.path, prediction)
+    if not run.has(PRODUCT):
+        create_array(
+            run.path,
+            PRODUCT,
+            shape=affinities.shape,
+            dtype=np.uint8,
+            chunks=tuple(min(EDGE // 2, n) for n in affinities.shape),
+            voxel_size=affinities.voxel_size,
+            offset=affinities.offset,
+            attributes={"calibrated": calibration.said[PRODUCT]},
+        )
+    array = open_array(run.path, PRODUCT)
+
+    def work(block: Block) -> None:
+        if computed is not None and computed.empty(block.box):
+            return
+        array.write_box(block.box, voxel_uncertainty(affinities.read_box(block.box), calibration.voxels))
+
+    grid = Grid(affinities.shape, (EDGE, EDGE, EDGE))
+    run_blocks(PRODUCT, grid, work, run.ledger, pool=pool, progress=progress)
