@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.cascade.settings import Classical, Detector
+from connectomics.errors import ModelError
 from connectomics.inference.normalisation import Affine, sample_affine
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.volume import Volume
@@ -80,6 +81,10 @@ def _network_scorer(
     from connectomics.networks.models import check_fits, find_model
 
     model = find_model(detector.model or "")
+    if [head.kind for head in model.contract.heads] != ["detector"]:
+        raise ModelError(
+            f"model '{model.contract.name}': is no detector; train one with targets.detector = true."
+        )
     check_fits(model, volume.voxel_size)
     predictor: _Predicts = predictor_for(model, inference, volume.read_box, volume.shape)
 

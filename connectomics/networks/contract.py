@@ -42,9 +42,10 @@ class NetworkSettings(Settings):
 class Head(Settings):
     """A run of output channels and what they mean."""
 
-    kind: Literal["affinities", "lsd", "intensity", "log_variance"]
+    kind: Literal["affinities", "lsd", "intensity", "log_variance", "detector"]
     """Affinities (one channel an offset), local shape descriptors (10 channels), the grey value of another
-    modality (standardised by the contract's output_normalisation), or the logarithm of its variance."""
+    modality (standardised by the contract's output_normalisation), the logarithm of its variance, or
+    whether a voxel lies in an object (a detector of a cascade)."""
     offsets: tuple[IntTriple, ...] = ()
     """Affinity offsets, voxels zyx; the first three are the nearest neighbours."""
     auxiliary: bool = False

@@ -49,6 +49,8 @@ class PhantomData(Settings):
     """Voxels of each, z y x; of the X-ray, where a translation to EM is learnt."""
     difficulties: tuple[Literal["easy", "medium", "hard"], ...] = Field(default=("medium",), min_length=1)
     """Difficulties, taken in turn."""
+    density: float = Field(default=1.0, gt=0, le=1)
+    """Share of 32^3-voxel chunks that any axon touches; 1 is packed white matter."""
     proportion: float = Field(default=1.0, gt=0)
     """How often crops come from these, relative to the others."""
     painted: float = Field(default=1.0, ge=0, le=1)

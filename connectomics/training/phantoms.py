@@ -25,12 +25,15 @@ def load_phantoms(
     """Make phantoms, several at once, or take them from an earlier run's cache folder."""
     jobs = seeds_of(phantoms)
     size, modality = settings.voxel_size[0], settings.modality
-    calls = [(cache, seed, difficulty, group.shape, size, modality) for group, seed, difficulty in jobs]
+    calls = [
+        (cache, tissue_settings(seed, difficulty, size, group.density), group.shape, modality)
+        for group, seed, difficulty in jobs
+    ]
     make_missing(_make_phantom, _cached, calls)
     return [
         source
-        for call, (group, seed, difficulty) in zip(calls, jobs, strict=True)
-        for source in _load(_cached(*call), group, tissue_settings(seed, difficulty, size), truth)
+        for call, (group, _, _) in zip(calls, jobs, strict=True)
+        for source in _load(_cached(*call), group, call[1], truth)
     ]
 
 
@@ -84,27 +87,26 @@ def _central_cube(labels: torch.Tensor, share: float) -> torch.Tensor:
     return kept
 
 
-def tissue_settings(seed: int, difficulty: str, voxel_size: float) -> PhantomSettings:
-    """Settings of a phantom; the tissue depends on seed and difficulty alone."""
-    return PhantomSettings.parse({"seed": seed, "voxel_size": voxel_size, "difficulty": difficulty})
+def tissue_settings(seed: int, difficulty: str, voxel_size: float, density: float = 1.0) -> PhantomSettings:
+    """Settings of a phantom; the tissue depends on seed, difficulty and density alone."""
+    return PhantomSettings.parse(
+        {"seed": seed, "voxel_size": voxel_size, "difficulty": difficulty, "density": density}
+    )
 
 
-def _cached(
-    cache: Path, seed: int, difficulty: str, shape: Sequence[int], voxel_size: float, modality: Modality
-) -> Path:
+def _cached(cache: Path, tissue: PhantomSettings, shape: Sequence[int], modality: Modality) -> Path:
     edges = "x".join(str(n) for n in shape)
-    return cache / f"{modality}-{difficulty}-{seed}-{edges}-{voxel_size:g}nm.npz"
+    sparse = "" if tissue.density == 1 else f"-{tissue.density:g}"
+    return cache / f"{modality}-{tissue.difficulty}-{tissue.seed}-{edges}-{tissue.voxel_size:g}nm{sparse}.npz"
 
 
-def _make_phantom(
-    cache: Path, seed: int, difficulty: str, shape: Sequence[int], voxel_size: float, modality: Modality
-) -> None:
+def _make_phantom(cache: Path, tissue: PhantomSettings, shape: Sequence[int], modality: Modality) -> None:
     from connectomics.phantom.phantom import Phantom
 
-    phantom = Phantom(tissue_settings(seed, difficulty, voxel_size))
+    phantom = Phantom(tissue)
     z, y, x = (slice(0, n) for n in shape)
     raw = phantom.xray((z, y, x)) if modality == "xray" else phantom.em((z, y, x))
-    path = _cached(cache, seed, difficulty, shape, voxel_size, modality)
+    path = _cached(cache, tissue, shape, modality)
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, raw=raw, labels=phantom.labels((z, y, x)))
     partial.replace(path)

@@ -34,6 +34,8 @@ class TruthSettings(Settings):
 class TargetSettings(Settings):
     """What the network learns to say."""
 
+    detector: bool = False
+    """Learn where objects are, in place of affinities: a detector for a coarse level of a cascade."""
     offsets: tuple[IntTriple, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
     """Affinity offsets, voxels zyx, the nearest neighbours first."""
     lsd: bool = True
@@ -55,6 +57,8 @@ class TargetSettings(Settings):
 
     def heads(self) -> tuple[Head, ...]:
         """The network's heads, in channel order."""
+        if self.detector:
+            return (Head(kind="detector"),)
         affinities = Head(kind="affinities", offsets=self.offsets)
         return (affinities, Head(kind="lsd", auxiliary=True)) if self.lsd else (affinities,)
 

@@ -17,6 +17,7 @@ from connectomics.networks.checkpoint import save_model
 from connectomics.settings import apply_overrides, read_toml
 from connectomics.training.calibrate import calibrated
 from connectomics.training.callbacks import LAST, Checkpoints, Metrics, Validation
+from connectomics.training.detector import DetectorTraining
 from connectomics.training.exporting import make_contract, pooled
 from connectomics.training.fitting import check_crop, claim, fit, start_from
 from connectomics.training.loading import load_volumes
@@ -76,7 +77,7 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     if data.normalisation == "fixed":
         sources = [replace(source, mean=moments[0], std=moments[1]) for source in sources]
         held_out = [replace(source, mean=moments[0], std=moments[1]) for source in held_out]
-    module = AffinityTraining(settings, sources)
+    module = (DetectorTraining if settings.targets.detector else AffinityTraining)(settings, sources)
     if settings.start_from is not None:
         start_from(module, Path(settings.start_from) / LAST)
     metrics = Metrics(folder / "metrics.csv", settings.log_every)
@@ -99,6 +100,15 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
 def _check_targets(settings: TrainSettings, sources: Sequence[Source], held_out: Sequence[Source]) -> None:
     if any(source.traces is not None for source in held_out):
         raise SettingsError("validation: give painted labels alone; what is made of skeletons is no truth.")
+    traced = any(source.traces is not None for source in sources)
+    loss = settings.loss
+    if settings.targets.detector and (
+        traced or loss.dice or loss.cldice or loss.maximin or settings.mining.share
+    ):
+        raise SettingsError(
+            "targets.detector: is learnt from painted labels with the plain loss; set no skeletons, no other "
+            "losses and no mining."
+        )
     if settings.targets.lsd and any(source.traces is not None for source in sources):
         raise SettingsError(
             "targets.lsd: shape descriptors need whole objects; with skeletons set lsd = false."
