@@ -90,7 +90,8 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     steps = fit(module, folder, callbacks)
     contract = make_contract(settings, moments, validation.latest, steps)
     if module.global_rank == 0:
-        contract = calibrated(contract, module.average, settings, cache)
+        if contract.offsets:
+            contract = calibrated(contract, module.average, settings, cache)
         save_model(
             folder / "model", module.average.cpu(), contract, half_precision=settings.export.half_precision
         )
