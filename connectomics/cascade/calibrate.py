@@ -26,7 +26,7 @@ from connectomics.roi import IntTriple
 
 log = logging.getLogger(__name__)
 
-LOWEST = -1e300
+LOWEST = -1e30
 """Stands for minus infinity in a cascade file: JSON has none."""
 
 

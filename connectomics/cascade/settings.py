@@ -124,7 +124,7 @@ class CascadeLevel(Settings):
     detector: Detector
     """What looks."""
     threshold: float
-    """Chunks with at least this score pass; -inf is written as -1e300."""
+    """Chunks with at least this score pass; -inf is written as -1e30."""
     sensitivity: float = Field(ge=0, le=1)
     """Share of the chunks with truth that passed, of those the level was called on in calibration."""
     false_positive_rate: float = Field(ge=0, le=1)

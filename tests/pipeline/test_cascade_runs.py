@@ -8,6 +8,7 @@ import pytest
 
 from connectomics.cascade.settings import Cascade
 from connectomics.cli.main import run
+from connectomics.inference.normalisation import sample_affine
 from connectomics.io.opening import open_volume
 from connectomics.pipeline import cascade_stage
 from tests.conftest import VOXEL_SIZE
@@ -32,12 +33,20 @@ def volume(tmp_path_factory):
     return f"{path}/raw"
 
 
+@pytest.fixture(scope="module")
+def between(volume):
+    """A threshold that the rod's bright ends pass, and its dimmer middle does not."""
+    source = open_volume(volume)
+    affine = sample_affine(source.read_box, source.shape)
+    return (212 - affine.mean) / affine.std
+
+
 def cascade_file(folder, threshold, **more):
     """A cascade of two levels by brightness; only the first threshold matters."""
     levels = [
         {
             "detector": {"level": level, "method": "bright", "smooth": 0.5, "share": 0.01},
-            "threshold": threshold if level == 1 else -1e300,
+            "threshold": threshold if level == 1 else -1e30,
             "sensitivity": 1.0,
             "false_positive_rate": 0.0,
             "seconds": 1e-4,
@@ -72,8 +81,8 @@ def whole(volume, model, tmp_path_factory):
     return segment(volume, out, model)
 
 
-def test_axons_go_on_where_the_cascade_saw_nothing(volume, whole, model, tmp_path):
-    path = cascade_file(tmp_path, 3.5)  # the ends of the rods pass, the dimmer middle does not
+def test_axons_go_on_where_the_cascade_saw_nothing(between, volume, whole, model, tmp_path):
+    path = cascade_file(tmp_path, between)  # the ends of the rods pass, the dimmer middle does not
     report = tmp_path / "report.json"
     found = segment(volume, tmp_path / "o.zarr", model, "--cascade", str(path), "--json", str(report))
     assert len(np.unique(whole)) == 3
@@ -86,15 +95,15 @@ def test_axons_go_on_where_the_cascade_saw_nothing(volume, whole, model, tmp_pat
     assert (verdicts == cascade_stage.REJECTED).any() and (verdicts == cascade_stage.PASSED).any()
 
 
-def test_without_calling_back_the_rod_is_cut(volume, whole, model, tmp_path, monkeypatch):
+def test_without_calling_back_the_rod_is_cut(between, volume, whole, model, tmp_path, monkeypatch):
     """Negative control: the same cascade loses the middle of the rod."""
     monkeypatch.setattr(cascade_stage, "CALLED_BACK", 10**9)
-    found = segment(volume, tmp_path / "o.zarr", model, "--cascade", str(cascade_file(tmp_path, 3.5)))
+    found = segment(volume, tmp_path / "o.zarr", model, "--cascade", str(cascade_file(tmp_path, between)))
     assert (found > 0).sum() < 0.8 * (whole > 0).sum()
 
 
-def test_what_is_left_out_is_not_written(volume, model, tmp_path):
-    path = cascade_file(tmp_path, 3.5)
+def test_what_is_left_out_is_not_written(between, volume, model, tmp_path):
+    path = cascade_file(tmp_path, between)
     out = tmp_path / "p.zarr"
     arguments = [
         "predict",
@@ -121,17 +130,17 @@ def test_what_is_left_out_is_not_written(volume, model, tmp_path):
 
 
 @pytest.mark.parametrize("cluster", [[], ["--cluster", "local:2"]])
-def test_again_is_complete_and_another_cascade_is_refused(volume, model, tmp_path, capsys, cluster):
-    out, path = tmp_path / "o.zarr", cascade_file(tmp_path, 3.5)
+def test_again_is_complete_and_another_cascade_is_refused(between, volume, model, tmp_path, capsys, cluster):
+    out, path = tmp_path / "o.zarr", cascade_file(tmp_path, between)
     first = segment(volume, out, model, "--cascade", str(path), *cluster)
     np.testing.assert_array_equal(first, segment(volume, out, model, "--cascade", str(path)))
-    other = cascade_file(tmp_path, 3.0)
+    other = cascade_file(tmp_path, between - 0.5)
     assert run(["segment", volume, str(out), "--model", str(model), *SETTINGS, "--cascade", str(other)]) == 2
     assert "cascade" in capsys.readouterr().err
 
 
 def test_a_cascade_that_would_not_pay_computes_everything(volume, whole, model, tmp_path):
-    path = cascade_file(tmp_path, -1e300, fine_seconds=0.05)
+    path = cascade_file(tmp_path, -1e30, fine_seconds=0.05)
     report = tmp_path / "report.json"
     found = segment(volume, tmp_path / "o.zarr", model, "--cascade", str(path), "--json", str(report))
     np.testing.assert_array_equal(found, whole)
@@ -145,9 +154,9 @@ def test_a_cascade_that_would_not_pay_computes_everything(volume, whole, model, 
         ({"levels": []}, "levels"),
     ],
 )
-def test_cascades_that_do_not_fit_are_refused(volume, model, tmp_path, capsys, change, words):
+def test_cascades_that_do_not_fit_are_refused(between, volume, model, tmp_path, capsys, change, words):
     path = tmp_path / "wrong.json"
-    values = json.loads(cascade_file(tmp_path, 3.5).read_text()) | change
+    values = json.loads(cascade_file(tmp_path, between).read_text()) | change
     path.write_text(json.dumps(values))
     arguments = ["segment", volume, str(tmp_path / "o.zarr"), "--model", str(model), "--cascade", str(path)]
     assert run(arguments) == 2
@@ -161,8 +170,8 @@ def test_no_such_cascade(volume, model, tmp_path, capsys):
     assert "no such file or shipped cascade" in capsys.readouterr().err
 
 
-def test_plan_says_what_a_run_takes(volume, tmp_path, capsys):
-    path, report = cascade_file(tmp_path, 3.5), tmp_path / "plan.json"
+def test_plan_says_what_a_run_takes(between, volume, tmp_path, capsys):
+    path, report = cascade_file(tmp_path, between), tmp_path / "plan.json"
     assert run(["cascade", "plan", volume, "--cascade", str(path), "--json", str(report), "--quiet"]) == 0
     said = json.loads(report.read_text())
     assert [one["level"] for one in said["levels"]] == [0, 1, 2]
