@@ -8,9 +8,7 @@ import time
 import cloudpickle
 import dask
 import pytest
-from dask.utils import key_split
 
-from connectomics.blockwise import task_names
 from connectomics.blockwise.cluster import QUIET_ENVIRONMENT, connect
 from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.ledger import Ledger
@@ -129,37 +127,6 @@ def test_a_block_that_kills_is_named_and_no_other_is_blamed(tmp_path):
         run_blocks("step", GRID, work, ledger, pool=pool)
     assert ledger.done("step") == set(range(8)) - {3}
     assert (tmp_path / "killed").read_text() == "x" * 4  # two tries in company and two alone, no more
-
-
-def test_tasks_are_forgotten(tmp_path, monkeypatch):
-    """Dask itself would keep 100,000 names, in the scheduler and in each worker, and a list without end."""
-    monkeypatch.setattr(task_names, "REMEMBERED", 10)
-
-    def forget_early():
-        task_names.REMEMBERED = 10
-
-    with cluster(tmp_path) as (address, _), connect(address) as pool:
-        pool.client.run_on_scheduler(forget_early)
-        pool.client.run(forget_early)
-        run_blocks("step", Grid((1, 1, 50), (1, 1, 1)), nothing, Ledger(tmp_path / "ledger"), pool=pool)
-        names, noted = pool.client.run_on_scheduler(names_kept), pool.client.run_on_scheduler(tasks_noted)
-        on_workers = pool.client.run(names_kept).values()
-    assert 0 < names <= 20 and 0 < noted <= 20 and max(on_workers) <= 20, (names, noted, on_workers)
-
-
-def nothing(block):
-    """Do nothing."""
-
-
-def names_kept():
-    """How many names of tasks this process remembers."""
-    return key_split.cache_info().currsize
-
-
-def tasks_noted(dask_scheduler):
-    """How many tasks the scheduler has a note of, after they are over."""
-    spans = dask_scheduler.extensions["spans"].spans.values()
-    return sum(len(span.metadata["collections"]) for span in spans if span.metadata)
 
 
 def test_when_no_worker_is_left_the_run_ends(tmp_path):
