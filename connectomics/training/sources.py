@@ -1,7 +1,9 @@
 """A training volume as it is held on the device: image, labels, and where its crops come from."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ MAX_OBJECTS = 2**24
 """Labels pass through float32 when they are resampled; beyond this they would not be exact."""
 
 
-Labels = NDArray[np.int16] | NDArray[np.int32]
+Labels = NDArray[np.int16 | np.int32]
 
 _SLAB_VOXELS = 2**24
 """Voxels looked at once: numpy's own functions on a whole volume take many times its memory."""
@@ -75,7 +77,7 @@ def make_source(
     InputError
         The image is constant, or there are no objects or too many.
     """
-    image = raw if raw.dtype == np.uint8 else raw.astype(np.float32)
+    image: NDArray[Any] = raw if raw.dtype == np.uint8 else raw.astype(np.float32)
     mean, std = _moments(image)
     if not np.isfinite(std) or std == 0:
         raise InputError("raw: the image is constant or holds NaN; nothing can be learnt from it.")
@@ -97,10 +99,10 @@ def _slabs(array: NDArray[np.generic]) -> Iterator[slice]:
     return (slice(z, z + thick) for z in range(0, array.shape[0], thick))
 
 
-def _moments(image: NDArray[np.generic]) -> tuple[float, float]:
+def _moments(image: NDArray[Any]) -> tuple[float, float]:
     """Mean and standard deviation."""
-    mean = sum(float(image[slab].sum(dtype=np.float64)) for slab in _slabs(image)) / image.size
-    squares = sum(float(np.square(image[slab] - np.float64(mean)).sum()) for slab in _slabs(image))
+    mean = math.fsum(float(image[slab].sum(dtype=np.float64)) for slab in _slabs(image)) / image.size
+    squares = math.fsum(float(np.square(image[slab] - np.float64(mean)).sum()) for slab in _slabs(image))
     return mean, float(np.sqrt(squares / image.size))
 
 
