@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Memory of a training of the make-up of XPRESS: bytes for each voxel of the volume, and for each of a block.
 
-    scripts/benchmark_training_memory.py FOLDER [--edges 200 400] [--block-edges 112 176]
+    scripts/benchmark_training_memory.py FOLDER [--edges 200 400] [--block-edge 144]
 
 It runs data/recipes/xpress.toml, with a small network and one round of pseudo labels, on made-up volumes:
 bright bars, a skeleton in each, one in 200 voxels painted. What grows with the volume is the slope of the
-peak between two sizes with nothing done to blocks; what grows with a block (of tubes, of a round) the slope
-where one block holds all. Memory is the maximum over time of the summed PSS of the process.
+peak between two sizes, with nothing done to blocks. What grows with a block (tubes: 256 voxels and the reach
+around them; rounds: 320 and 48 around them) is measured in one block. Memory is the maximum over time of the
+summed PSS of the process.
 """
 
 import argparse
@@ -16,13 +17,19 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import psutil
+from scipy.ndimage import gaussian_filter
 
-from connectomics.blockwise.peak import PeakMemory
+from connectomics.blockwise.peak import PeakMemory, tree_bytes
+from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.settings import read_toml
+from connectomics.training.pseudo import pseudo_labels
+from connectomics.training.tubes import draw_tubes
 
 RECIPE = Path(__file__).parents[1] / "data/recipes/xpress.toml"
 SIZE, PITCH = 33, 16
-XPRESS, BLOCK = 1200, 320 + 2 * 48
-WITHOUT_BLOCKS = """
+XPRESS = 1200
+PROGRAM = """
 import sys
 import numpy as np
 from connectomics.training import rounds, targets, train, truth, tubes
@@ -34,13 +41,6 @@ rounds.pseudo_labels = lambda affinities, offsets, traces, settings: np.maximum(
 sys.exit(train.main(sys.argv[1:]))
 """
 """A training with nothing done to a block, so that what is held of the whole volume shows."""
-ONE_BLOCK = """
-import functools, sys
-from connectomics.training import rounds, train
-rounds.predict_source = functools.partial(rounds.predict_source, tile=64)
-sys.exit(train.main(sys.argv[1:]))
-"""
-"""A training whose volume is one block; the tiles of the network are small, for they do not grow with it."""
 
 
 def main() -> None:
@@ -49,25 +49,49 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--edges", type=int, nargs=2, default=[200, 400])
-    parser.add_argument("--block-edges", type=int, nargs=2, default=[112, 176])
+    parser.add_argument("--block-edge", type=int, default=144)
     options = parser.parse_args()
-    voxel = slope(options.folder, options.edges, WITHOUT_BLOCKS)
-    block = slope(options.folder, options.block_edges, ONE_BLOCK)
+    volume = slope(options.folder, options.edges)
     print(
-        f"{voxel:.1f} bytes for each voxel of the volume, "
-        f"{block - voxel:.0f} for each of a block and its context"
+        f"{volume:.1f} bytes for each voxel of the volume: {volume * XPRESS**3 / 1e9:.0f} GB for {XPRESS}^3"
     )
-    print(
-        f"{XPRESS}^3: {(voxel * XPRESS**3 + (block - voxel) * BLOCK**3) / 1e9:.0f} GB and the network's own"
-    )
+    for name, bytes_each in of_a_block(options.block_edge).items():
+        print(f"{bytes_each:.0f} bytes for each voxel of a block and its surroundings: {name}", flush=True)
 
 
-def slope(folder: Path, edges: list[int], program: str) -> float:
-    low, high = (peak(folder / str(edge), edge, program) for edge in edges)
+def of_a_block(edge: int) -> dict[str, float]:
+    """Bytes a voxel of the work on one block: tubes, pseudo labels from clean affinities and from noise."""
+    random = np.random.default_rng(0)
+    bar, number = bars(edge)
+    noise = random.normal(0, 12, (edge, edge, edge))
+    raw = np.clip(60 + 120 * bar + noise, 0, 255).astype(np.uint8)
+    traces = np.zeros(raw.shape, np.int32)
+    traces[:, 9::PITCH, 9::PITCH] = number[9::PITCH, 9::PITCH]
+    values = read_toml(RECIPE)
+    offsets = [tuple(offset) for offset in values["targets"]["offsets"]]
+    settings = SegmentationSettings.parse(values["validation"]["segmentation"])
+    clean = np.clip(25 + 200 * bar + noise, 0, 255).astype(np.uint8)
+    blurred = np.clip(127 + 12 * gaussian_filter(noise, 1), 0, 255).astype(np.uint8)
+    found = {}
+    with PeakMemory() as memory:
+        before = tree_bytes(psutil.Process())
+        draw_tubes(traces, raw, (SIZE,) * 3, 100, 1000)
+    found["tubes"] = (memory.peak_bytes - before) / raw.size
+    for name, channel in (("clean", clean), ("noise", blurred)):
+        affinities = np.repeat(channel[None], len(offsets), 0)
+        with PeakMemory() as memory:
+            before = tree_bytes(psutil.Process())
+            pseudo_labels(affinities, offsets, traces, settings)
+        found[f"pseudo labels, affinities that are {name}"] = (memory.peak_bytes - before) / raw.size
+    return found
+
+
+def slope(folder: Path, edges: list[int]) -> float:
+    low, high = (peak(folder / str(edge), edge) for edge in edges)
     return (high - low) / (edges[1] ** 3 - edges[0] ** 3)
 
 
-def peak(folder: Path, edge: int, program: str) -> int:
+def peak(folder: Path, edge: int) -> int:
     if not (folder / "made").exists():
         make(folder, edge)
     changes = {
@@ -75,27 +99,31 @@ def peak(folder: Path, edge: int, program: str) -> int:
         "truth.rounds": 1, "network.parameters.filters": "[4, 8, 8]", "checkpoint_every": 1000,
     }  # fmt: skip
     arguments = [text for key, value in changes.items() for text in ("--set", f"{key}={value}")]
-    name = "one-block" if program is ONE_BLOCK else "without-blocks"
-    run = folder / name
+    run = folder / "run"
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(RECIPE), "--output", str(run), *arguments],
+        [sys.executable, "-c", PROGRAM, str(RECIPE), "--output", str(run), *arguments],
         stderr=subprocess.DEVNULL,
     )
     with PeakMemory(process.pid) as memory:
         code = process.wait()
     if code or not (run / "pseudo-1.npz").exists():
         sys.exit(f"{run}: the training failed, or was there before; remove it")
-    print(f"{edge}^3, {name}: {memory.peak_bytes / 1e9:.2f} GB", flush=True)
+    print(f"{edge}^3: {memory.peak_bytes / 1e9:.2f} GB", flush=True)
     return memory.peak_bytes
+
+
+def bars(edge: int) -> tuple[np.ndarray, np.ndarray]:
+    """A section: where a bar is, and the number of each cell."""
+    across = np.arange(edge) % PITCH
+    cell = np.arange(edge) // PITCH
+    return (across >= 3)[:, None] & (across >= 3)[None], cell[:, None] * (edge // PITCH + 1) + cell + 1
 
 
 def make(folder: Path, edge: int) -> None:
     """Bars along z, dark walls between them; files named and laid out as the challenge's."""
     folder.mkdir(parents=True)
     place = {"resolution": (SIZE,) * 3, "offset": (0,) * 3}
-    across = np.arange(edge) % PITCH
-    bar = (across >= 3)[:, None] & (across >= 3)[None]
-    number = (np.arange(edge) // PITCH)[:, None] * (edge // PITCH + 1) + np.arange(edge) // PITCH + 1
+    bar, number = bars(edge)
     noise = np.random.default_rng(0).normal(0, 12, (edge, edge))
     with h5py.File(folder / "xpress-training-raw.h5", "w") as file:
         raw = file.create_dataset("volumes/raw", (edge,) * 3, "u1", chunks=(32, 64, 64))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, Trainer
+from numpy.typing import NDArray
 
 from connectomics.io.files import write_atomically
 from connectomics.networks.build import divisor_of
@@ -84,7 +85,7 @@ class Mining(Callback):
             new = _find(module, source, low, high)
             merges, splits = merges + int(new.merges.sum()), splits + int((~new.merges).sum())
             old = found.get(number, Places.joined([]))
-            outside = ((old.voxels < low) | (old.voxels >= high)).any(axis=1)
+            outside: NDArray[np.bool_] = np.any((old.voxels < low) | (old.voxels >= high), axis=1)
             every = Places.joined([new, old.select(outside)])
             heaviest = np.argsort(-every.weights, kind="stable")[:_MOST]
             found[number] = every.select(np.sort(heaviest))
@@ -131,7 +132,7 @@ def _find(module: AffinityTraining, source: Source, low: Sequence[int], high: Se
 
 
 def _write(path: Path, found: dict[int, Places]) -> None:
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for number, places in sorted(found.items()):
         arrays[f"voxels{number:04d}"] = places.voxels
         arrays[f"weights{number:04d}"] = places.weights

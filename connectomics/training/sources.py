@@ -1,5 +1,6 @@
 """A training volume as it is held on the device: image, labels, and where its crops come from."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,7 @@ MAX_OBJECTS = 2**24
 """Labels pass through float32 when they are resampled; beyond this they would not be exact."""
 
 
-Labels = NDArray[np.int16] | NDArray[np.int32]
+Labels = NDArray[np.int16 | np.int32]
 
 _SLAB_VOXELS = 2**24
 """Voxels looked at once: numpy's own functions on a whole volume take many times its memory."""
@@ -76,7 +77,7 @@ def make_source(
     InputError
         The image is constant, or there are no objects or too many.
     """
-    image = raw if raw.dtype == np.uint8 else raw.astype(np.float32)
+    image: NDArray[Any] = raw if raw.dtype == np.uint8 else raw.astype(np.float32)
     mean, std = moments(image, "raw")
     if labels is None:
         numbers = torch.full((1, 1, 1), UNLABELLED, dtype=torch.int16).expand(*raw.shape)
@@ -104,8 +105,8 @@ def moments(image: NDArray[Any], name: str) -> tuple[float, float]:
     InputError
         It is constant or holds NaN.
     """
-    mean = sum(float(image[slab].sum(dtype=np.float64)) for slab in _slabs(image)) / image.size
-    squares = sum(float(np.square(image[slab] - np.float64(mean)).sum()) for slab in _slabs(image))
+    mean = math.fsum(float(image[slab].sum(dtype=np.float64)) for slab in _slabs(image)) / image.size
+    squares = math.fsum(float(np.square(image[slab] - np.float64(mean)).sum()) for slab in _slabs(image))
     std = float(np.sqrt(squares / image.size))
     if not np.isfinite(std) or std == 0:
         raise InputError(f"{name}: the image is constant or holds NaN; nothing can be learnt from it.")

@@ -41,7 +41,7 @@ def draw_traces(skeletons: Skeletons, offset: Triple, voxel_size: Triple, shape:
     voxels = np.floor(points).astype(np.int64)
     inside = ((voxels >= 0) & (voxels < np.asarray(shape))).all(axis=1)
     flat = np.ravel_multi_index(tuple(voxels[inside].T), shape)
-    traces: Labels = np.zeros(int(np.prod(shape)), label_type(int(numbers.max(initial=0))))
+    traces = np.zeros(shape, label_type(int(numbers.max(initial=0)))).ravel()
     traces[flat] = numbers[inside]
     np.put(traces, flat[traces[flat] != numbers[inside]], CONTESTED)
     return traces.reshape(shape)

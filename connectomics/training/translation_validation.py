@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.modules.dropout import _DropoutNd
 
 from connectomics.inference.calibration import calibrate, coverage, total_deviation
+from connectomics.inference.translation_engine import DROPOUT_PASSES, Pass, plan_passes
 from connectomics.networks.build import divisor_of
 from connectomics.networks.contract import UncertaintyScales
 from connectomics.roi import IntTriple
@@ -22,7 +23,6 @@ from connectomics.training.settings import TrainSettings
 from connectomics.training.translation_losses import LOG_VARIANCE
 
 Image = NDArray[np.float32]
-Plan = list[tuple[int, bool, tuple[int, ...]]]
 
 _TILE = 32
 """Input voxels along the edge of a tile's core."""
@@ -30,32 +30,17 @@ _TILE = 32
 _CHECKED = 16
 """Target voxels along the edge of the blocks that take turns in fitting a calibration and checking it."""
 
-_AXES = ((), (0, 1, 2), (0, 1), (2,), (1, 2), (0,), (0, 2), (1,))
-
-
-def plan_passes(samples: int, members: int, dropout: bool) -> Plan:
-    """The network, whether it drops channels, and the mirrored axes (zyx) of each pass, as in prediction.
-
-    Up to one pass a network: nothing is dropped. More: every pass drops channels; or, without dropout, sees
-    another mirror image (eight at most).
-    """
-    if samples <= members:
-        return [(member, False, ()) for member in range(samples)]
-    if not dropout:
-        samples = min(samples, members * len(_AXES))
-    return [(n % members, dropout, () if dropout else _AXES[n // members]) for n in range(samples)]
-
 
 def default_samples(settings: TrainSettings) -> int:
     """Passes with which a run's uncertainty is calibrated."""
     asked = settings.translation.samples if settings.translation else None
     if asked is not None:
         return asked
-    return settings.members if settings.members > 1 or not settings.network.dropout else 8
+    return settings.members if settings.members > 1 or not settings.network.dropout else DROPOUT_PASSES
 
 
 def translate_pair(
-    networks: Sequence[nn.Module], source: PairSource, settings: TrainSettings, passes: Plan
+    networks: Sequence[nn.Module], source: PairSource, settings: TrainSettings, passes: Sequence[Pass]
 ) -> tuple[Image, Image, Image, Image]:
     """Translate the scored part of a pair, tile by tile.
 
@@ -88,7 +73,7 @@ def translate_pair(
 
 
 def _run_passes(
-    networks: Sequence[nn.Module], image: torch.Tensor, divisor: IntTriple, passes: Plan
+    networks: Sequence[nn.Module], image: torch.Tensor, divisor: IntTriple, passes: Sequence[Pass]
 ) -> torch.Tensor:
     """(3, z, y, x): mean, aleatoric and epistemic deviation of one tile; padded to the divisor meanwhile."""
     lacking = [-n % d for n, d in zip(image.shape, divisor, strict=True)]
@@ -96,10 +81,10 @@ def _run_passes(
         image[None, None], [p for n in reversed(lacking) for p in (0, n)], mode="replicate"
     )
     grey, variance = [], []
-    for member, dropped, axes in passes:
-        along = [axis + 2 for axis in axes]
-        with _dropping(networks[member], dropped), torch.inference_mode():
-            output = networks[member](padded.flip(along) if along else padded).float().flip(along)[0]
+    for one in passes:
+        network, along = networks[one.member], [axis + 2 for axis in one.axes]
+        with _dropping(network, one.seed is not None), torch.inference_mode():
+            output = network(padded.flip(along) if along else padded).float().flip(along)[0]
         grey.append(output[0])
         if len(output) > 1:
             variance.append(output[1].clamp(*LOG_VARIANCE).exp())

@@ -74,7 +74,8 @@ def _tubes(
     image = ndimage.gaussian_filter(raw.astype(np.float32), 1)
     flooded = watershed(-image, tubes, mask=distance <= reach)  # type: ignore[no-untyped-call]
     inside = tubes > 0
-    bright = ndimage.mean(image, tubes, np.arange(int(tubes.max()) + 1))
+    with np.errstate(invalid="ignore"):  # an axon without a tube here has no mean
+        bright = ndimage.mean(image, tubes, np.arange(int(tubes.max()) + 1))
     level = np.nan_to_num(bright, nan=-np.inf)[flooded]
     parted = (flooded > 0) & ~inside & _between_two(flooded) & (image < level - _DARKER * image.std())
     labels[inside] = tubes[inside]

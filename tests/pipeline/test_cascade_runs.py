@@ -179,4 +179,5 @@ def test_plan_says_what_a_run_takes(between, volume, tmp_path, capsys):
     for one in said["levels"]:  # everything was looked at: nothing is left open
         assert one["calls_low"] == one["calls"] == one["calls_high"]
     assert 0 < said["levels"][0]["calls"] < said["levels"][0]["chunks"]
-    assert said["seconds_low"] <= said["seconds"] <= said["seconds_high"]
+    assert said["seconds_low"] == pytest.approx(said["seconds"])
+    assert said["seconds_high"] == pytest.approx(said["seconds"])

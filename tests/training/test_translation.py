@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from connectomics.errors import InputError, SettingsError
+from connectomics.inference.translation_engine import plan_passes
 from connectomics.networks.build import build_network
 from connectomics.networks.checkpoint import load_network, save_model
 from connectomics.networks.contract import Contract, NetworkSettings, Normalisation
@@ -25,7 +26,7 @@ from connectomics.training.translation_losses import (
     register,
     structure_loss,
 )
-from connectomics.training.translation_validation import plan_passes, score_translation, translate_pair
+from connectomics.training.translation_validation import score_translation, translate_pair
 
 SMALL = {"filters": [4, 8, 8], "res_block": True, "fine_features": 4}
 
@@ -223,13 +224,6 @@ def test_misregistration_is_measured(toy):
     target = np.roll(np.kron(raw, np.ones((2, 2, 2), np.float32)), 2, 1)
     scores = score_translation(_Nearest(), [make_pair(raw, target)], toy)
     assert scores["misregistration"] == pytest.approx(2, abs=0.1)
-
-
-def test_passes_are_shared_out():
-    assert plan_passes(3, 3, True) == [(0, False, ()), (1, False, ()), (2, False, ())]
-    assert plan_passes(4, 2, True) == [(0, True, ()), (1, True, ()), (0, True, ()), (1, True, ())]
-    mirrored = plan_passes(99, 1, False)
-    assert len({axes for _, _, axes in mirrored}) == len(mirrored) == 8
 
 
 # --- runs --------------------------------------------------------------------------------------------------
