@@ -11,6 +11,7 @@ from connectomics.io.opening import open_volume
 from connectomics.io.tables import read_table
 from connectomics.networks.contract import read_contract, write_contract
 from connectomics.pipeline import uncertainty_stage
+from connectomics.segmentation.agglomeration import agglomerate
 from connectomics.segmentation.calibration import COUNTS_KEY, EDGE_KEY, RANGE_KEYS, VOXEL_KEYS, Calibration
 from connectomics.segmentation.edge_features import FEATURES, Surroundings, edge_features
 from connectomics.segmentation.region_graph import RegionGraph
@@ -68,7 +69,10 @@ def graph_of(out):
 
 
 def says(out, name):
-    return zarr.open(f"{out}/{name}", mode="r").attrs["calibrated"]
+    """Whether a map, or a table of the region graph, is called calibrated."""
+    if "/" in name:
+        return zarr.open_array(f"{out}/{name}", mode="r").attrs["calibrated"]
+    return open_volume(f"{out}/{name}").attributes["calibrated"]
 
 
 def test_edges_are_judged_as_in_one_piece(clean, tables):
@@ -76,8 +80,6 @@ def test_edges_are_judged_as_in_one_piece(clean, tables):
     settings = SegmentationSettings(**SETTINGS)
     fragments, graph = fragment_graph(affinities, NEAREST, settings)
     sizes = np.bincount(fragments.ravel().astype(np.int64))
-    from connectomics.segmentation.agglomeration import agglomerate
-
     segment = agglomerate(graph, len(sizes) - 1, settings.linkage, settings.threshold).lut(settings.threshold)
     around = Surroundings(sizes, segment)
     around.add(graph.edges, graph.mean, graph.size)
