@@ -28,6 +28,8 @@ def test_a_run_learns_and_exports_without_auxiliary_heads(toy, tmp_path):
     assert [head.kind for head in model.contract.heads] == ["affinities"]
     assert model.contract.training.steps == toy.steps
     assert model.contract.scores["validation_balanced_accuracy"] > 0.5
+    connected = model.contract.calibration["voxel_z"]
+    assert len(connected) == 256 and connected == sorted(connected) and connected[0] < connected[-1]
     output = load_network(model)(torch.zeros(1, 1, 16, 16, 16))
     assert output.shape == (1, 4, 16, 16, 16)
     assert train(toy, tmp_path / "run") == model.weights.parent  # complete already
