@@ -47,7 +47,8 @@ def main() -> None:
     if min(simulated.shape) > BLOCK:
         build_pyramid(options.output, "xray", 2)
     print(
-        f"{options.output}/xray: {simulated.shape} voxels of {simulated.voxel_size} nm, levels {simulated.levels}"
+        f"{options.output}/xray: {simulated.shape} voxels of {simulated.voxel_size} nm, "
+        f"levels {simulated.levels}"
     )
 
 

@@ -71,7 +71,7 @@ def calibrate(
     values = values[:, (values[1] > 0) | (values[2] > 0)]
     if values.shape[1] < 100:
         raise InputError(
-            f"calibration: {values.shape[1]} voxels with a known error and an uncertainty; at least 100 are needed."
+            f"calibration: {values.shape[1]} voxels have both an error and an uncertainty; 100 are needed."
         )
     first, second = _fit(values[0] ** 2, values[1] ** 2, values[2] ** 2)
     scales = UncertaintyScales(aleatoric=first, epistemic=second)

@@ -25,7 +25,7 @@ def make_contract(
     steps: int,
     **more: Any,
 ) -> Contract:
-    """The contract of a trained network, its auxiliary heads included; `more` are fields of a translation's."""
+    """The contract of a trained network, its auxiliary heads included; `more` are further fields."""
     export, data = settings.export, settings.data
     segmentation = dict(settings.validation.segmentation)
     if "threshold" in scores:

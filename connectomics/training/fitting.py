@@ -47,7 +47,7 @@ def claim(folder: Path, settings: TrainSettings) -> bool:
     values = json.loads(settings.model_dump_json(exclude=_FREE))
     record = folder / "settings.json"
     if record.exists():
-        there = json.loads(record.read_text(encoding="utf-8"))
+        there = _completed(json.loads(record.read_text(encoding="utf-8")))
         differing = sorted(k for k in values.keys() | there.keys() if values.get(k) != there.get(k))
         if differing:
             raise OutputExistsError(
@@ -57,6 +57,14 @@ def claim(folder: Path, settings: TrainSettings) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     return (folder / "model" / CONTRACT_FILE).exists()
+
+
+def _completed(values: dict[str, Any]) -> dict[str, Any]:
+    """A run's settings with what has been added since at its default."""
+    try:
+        return dict(json.loads(TrainSettings.parse(values).model_dump_json(exclude=_FREE)))
+    except SettingsError:
+        return values
 
 
 def start_from(module: NetworkTraining, checkpoint: Path) -> None:

@@ -105,7 +105,8 @@ def _region(
     region = pair.region or tuple(covered)
     if any(a < c or b > d or a >= b for (a, b), (c, d) in zip(region, covered, strict=True)):
         raise GeometryError(
-            f"{pair.target}: region {region} is not inside {tuple(covered)}, the input voxels that the target covers."
+            f"{pair.target}: region {region} is not inside {tuple(covered)}, which the target covers "
+            "(input voxels)."
         )
     (z, zz), (y, yy), (x, xx) = region
     return (z, y, x), (zz - z, yy - y, xx - x)
@@ -143,8 +144,8 @@ def load_phantom_pairs(
         return []
     if len(set(settings.voxel_size)) > 1 or len(set(factor)) > 1:
         raise SettingsError(
-            "data.phantoms: their voxels are cubes; data.voxel_size and network.upsample must be the same along "
-            f"all axes, got {settings.voxel_size} and {factor}."
+            "data.phantoms: their voxels are cubes; data.voxel_size and network.upsample must be the same "
+            f"along all axes, got {settings.voxel_size} and {factor}."
         )
     if settings.modality != "xray":
         raise SettingsError(
@@ -198,7 +199,9 @@ def make_pair(
     images = [image if image.dtype == np.uint8 else image.astype(np.float32) for image in (raw, target)]
     (mean, std), (target_mean, target_std) = moments(images[0], "input"), moments(images[1], "target")
     tensors = [torch.from_numpy(np.ascontiguousarray(image)) for image in images]
-    return PairSource(tensors[0], tensors[1], proportion, mean, std, target_mean, target_std, score)
+    return PairSource(
+        tensors[0], tensors[1], proportion, mean, std, target_mean, target_std, score, str(target.dtype)
+    )
 
 
 def check_crop_fits(sources: Iterable[PairSource], crop: IntTriple) -> None:

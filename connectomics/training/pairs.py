@@ -29,6 +29,8 @@ class PairSource:
         (target - target_mean) / target_std is what the network is to say.
     score : tuple of slice
         The part that is scored when validating, input voxels.
+    grey_type : str
+        Type of the target's grey values as they were read.
     """
 
     raw: torch.Tensor
@@ -39,6 +41,7 @@ class PairSource:
     target_mean: float
     target_std: float
     score: tuple[slice, ...] = (slice(None),) * 3
+    grey_type: str = "uint8"
 
     @property
     def factor(self) -> IntTriple:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from connectomics.errors import InputError
 from connectomics.networks.checkpoint import load_network, save_model
 from connectomics.networks.contract import Normalisation
@@ -54,7 +56,10 @@ def train_translation(settings: TrainSettings, folder: Path) -> Path:
             claim(place, one)
             _log.info("member %d of %d, seed %d", number + 1, settings.members, one.seed)
             found.append(_train_member(one, place, place / "network", sources, held_out, grey))
-    return _export(settings, folder / "model", found, held_out)
+    if _rank() == 0:
+        _export(settings, folder / "model", found, held_out)
+    _together()
+    return folder / "model"
 
 
 def load_translation(
@@ -101,15 +106,43 @@ def _train_member(
     callbacks: list[Any] = [metrics, Checkpoints(folder, settings.checkpoint_every), validation]
     steps = fit(module, folder, callbacks)
     moments = pooled([(s.mean, s.std) for s in sources], [s.proportion for s in sources])
-    contract = make_contract(settings, moments, validation.latest, steps, output_normalisation=grey)
+    contract = make_contract(
+        settings,
+        moments,
+        validation.latest,
+        steps,
+        output_normalisation=grey,
+        output_dtype=_grey_type(sources),
+    )
     if module.global_rank == 0:
         save_model(target, module.average.cpu(), contract, half_precision=settings.export.half_precision)
+    _together()
     return find_model(target)
+
+
+def _grey_type(sources: Sequence[PairSource]) -> str:
+    """The narrowest type that holds every target's grey values."""
+    kinds = {source.grey_type for source in sources}
+    if kinds <= {"uint8"}:
+        return "uint8"
+    return "uint16" if kinds <= {"uint8", "uint16"} else "float32"
+
+
+def _rank() -> int:
+    """Number of this process among those that train together."""
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_rank() if several else 0
+
+
+def _together() -> None:
+    """Wait until every process that trains has come here."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 def _export(
     settings: TrainSettings, folder: Path, found: Sequence[Model], held_out: list[PairSource]
-) -> Path:
+) -> None:
     """One model of all members, calibrated on the held-out pairs, with its members' mean scores."""
     networks = [load_network(model) for model in found]
     changes: dict[str, Any] = {"members": len(found)}
@@ -125,4 +158,4 @@ def _export(
         _log.warning("validation: no pairs and no phantoms, so the uncertainty is not calibrated.")
     changes["scores"] = {name: round(value, 4) for name, value in scores.items()}
     contract = found[0].contract.model_copy(update=changes)
-    return save_model(folder, networks, contract, half_precision=settings.export.half_precision)
+    save_model(folder, networks, contract, half_precision=settings.export.half_precision)

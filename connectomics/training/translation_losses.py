@@ -15,7 +15,7 @@ from connectomics.roi import IntTriple, Triple
 LOG_VARIANCE = (-8.0, 6.0)
 """Bounds within which the logarithm of the variance counts."""
 
-_STRUCTURE_EDGE = 64
+_STRUCTURE_EDGE = 32
 """Voxels of a crop's middle on which structural similarity is computed; it is slow."""
 
 
@@ -139,7 +139,7 @@ class MembraneLoss:
             raise SettingsError(f"translation.membrane_model: '{model}' has no affinities.")
         if any(c % d for c, d in zip(crop, contract.divisor, strict=True)):
             raise SettingsError(
-                f"translation.membrane_crop: must be multiples of {contract.divisor} for '{model}', got {crop}."
+                f"translation.membrane_crop: '{model}' needs multiples of {contract.divisor}, got {crop}."
             )
         self._network = load_network(found).requires_grad_(False)
         self._channels, self._crop = contract.heads[0].channels, crop

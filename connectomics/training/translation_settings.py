@@ -34,13 +34,13 @@ class TranslationSettings(Settings):
     discriminator_lr: float = Field(default=2e-4, gt=0)
     """Learning rate of the discriminator (Adam)."""
     tolerance: int = Field(default=1, ge=0, le=4)
-    """Misregistration that the losses overlook: each crop is compared with its target shifted by up to so many
-    target voxels along each axis, where it fits best."""
+    """Misregistration that the losses overlook: each crop is compared with its target shifted by up to so
+    many target voxels along each axis, where it fits best."""
     tolerance_price: float = Field(default=0.005, ge=0)
     """What a shift must gain in mean absolute error, per voxel of it, to be taken."""
     samples: int | None = Field(default=None, ge=1)
-    """Passes with which the uncertainty is calibrated: those that prediction will take. Default: one a member;
-    8 for one network with dropout."""
+    """Passes with which the uncertainty is calibrated: those that prediction will take. Default: one a
+    member; 8 for one network with dropout."""
 
     @model_validator(mode="after")
     def _complete(self) -> "TranslationSettings":

@@ -34,7 +34,7 @@ _AXES = ((), (0, 1, 2), (0, 1), (2,), (1, 2), (0,), (0, 2), (1,))
 
 
 def plan_passes(samples: int, members: int, dropout: bool) -> Plan:
-    """The network, whether it drops channels, and the mirrored axes (zyx) of each pass, as prediction has them.
+    """The network, whether it drops channels, and the mirrored axes (zyx) of each pass, as in prediction.
 
     Up to one pass a network: nothing is dropped. More: every pass drops channels; or, without dropout, sees
     another mirror image (eight at most).

@@ -21,7 +21,7 @@ GIVEN_BY_ITS_SCRIPT = {name: ["data.phantoms=[{}]"] for name in ("supervision", 
 def test_a_recipe_is_read(recipe):
     values = apply_overrides(read_toml(recipe), GIVEN_BY_ITS_SCRIPT.get(recipe.stem, []))
     settings = TrainSettings.parse(values, str(recipe))
-    assert settings.data.volumes or settings.data.phantoms
+    assert settings.data.volumes or settings.data.pairs or settings.data.phantoms
     assert settings.export.name == recipe.stem or recipe.stem in GIVEN_BY_ITS_SCRIPT
 
 

@@ -135,3 +135,12 @@ def test_a_failing_validation_does_not_lose_the_run(toy, tmp_path, monkeypatch, 
     model = find_model(train(toy, tmp_path / "run"))
     assert model.contract.scores == {}
     assert "validation failed" in caplog.text
+
+
+def test_a_run_from_before_a_setting_existed_is_continued(toy, tmp_path):
+    folder = train(toy, tmp_path / "run")
+    record = tmp_path / "run" / "settings.json"
+    values = json.loads(record.read_text())
+    del values["members"], values["translation"], values["data"]["pairs"]
+    record.write_text(json.dumps(values))
+    assert train(toy, tmp_path / "run") == folder
