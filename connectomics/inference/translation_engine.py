@@ -37,6 +37,9 @@ DROPOUT_PASSES = 8
 WORKING_FLOATS = 6
 """float32 values per output voxel while passes are summed: three sums and as much in between."""
 
+GAPS = 1.3
+"""Process peak over what is alive at once on a CPU, as measured: freed arrays of many sizes leave gaps."""
+
 DEVICE_SHARE = 0.8
 """Share of a GPU's memory that a tile may take."""
 
@@ -311,8 +314,8 @@ def _cost(networks: Sequence[nn.Module], contract: Contract, form: Form, choice:
     queued = 4.0 * contract.in_channels * QUEUED_TILES + 4.0 * form.channels * fine * QUEUED_BLOCKS
     weights = sum(4 * tensor.numel() for network in networks for tensor in network.parameters())
     work = tensors * torch_engine.BYTES_FACTOR[choice.precision] + 4.0 * WORKING_FLOATS * fine
-    cost = MemoryCost(FIXED_BYTES + weights, queued + work)
+    cost = MemoryCost(FIXED_BYTES + weights, GAPS * (queued + work))
     if choice.device != "cuda":
         return cost
     room = DEVICE_SHARE * torch.cuda.get_device_properties(0).total_memory - weights
-    return replace(cost, per_voxel=queued + 4.0 * form.channels * fine, most=int(room / work))
+    return replace(cost, per_voxel=GAPS * (queued + 4.0 * form.channels * fine), most=int(room / work))
