@@ -11,19 +11,11 @@ from connectomics.inference.dropout import SampledDropout, channel_mask, sample_
 from connectomics.inference.engines import Form
 from connectomics.inference.memory import MemoryCost, TileRule, choose_tile
 from connectomics.inference.normalisation import Affine
+from connectomics.inference.passes import IMAGES, Pass, channel_names, default_samples, plan_passes
 from connectomics.inference.predictor import Predictor
 from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.torch_engine import TorchDevice
-from connectomics.inference.translation_engine import (
-    IMAGES,
-    Pass,
-    Reading,
-    TranslationEngine,
-    channel_names,
-    default_samples,
-    plan_passes,
-    prepare,
-)
+from connectomics.inference.translation_engine import Reading, TranslationEngine, prepare
 from connectomics.networks.contract import Contract, Head, NetworkSettings, Normalisation, UncertaintyScales
 from tests.inference.conftest import FIXED
 from tests.inference.test_predictor import cut, whole
