@@ -89,7 +89,13 @@ translation, 1.050 from the real EM.
             f"verdict: needs as many VOI sums of each kind, two or more, got {[v.size for v in kinds]}."
         )
     gap, gain = kinds[0] - kinds[2], kinds[0] - kinds[1]
-    means = [float(values.mean()) for values in kinds]
+    direct_voi, translated_voi, real_voi = (float(values.mean()) for values in kinds)
     return Verdict(
-        *means, float(gap.mean()), float(gap.std(ddof=1)), float(gain.mean()), float(gain.std(ddof=1))
+        direct=direct_voi,
+        translated=translated_voi,
+        real=real_voi,
+        gap=float(gap.mean()),
+        gap_spread=float(gap.std(ddof=1)),
+        gain=float(gain.mean()),
+        gain_spread=float(gain.std(ddof=1)),
     )

@@ -179,7 +179,7 @@ def predictor_for(
     granule
         Cores are a multiple of it: the edge of the output's chunks.
     samples
-        A translation: passes of the network per tile; see `translation_engine.plan_passes`.
+        A translation: passes of the network per tile; see `passes.plan_passes`.
 
     Raises
     ------

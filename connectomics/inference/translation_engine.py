@@ -1,4 +1,4 @@
-"""Translate one tile: several passes of an ensemble's networks, their mean, and how sure they are of it."""
+"""Translate one tile: passes of an ensemble's networks, their mean, and how sure they are of it."""
 
 import logging
 import math
@@ -15,10 +15,10 @@ from connectomics.inference import torch_engine
 from connectomics.inference.choice import FIXED_BYTES, QUEUED_BLOCKS, QUEUED_TILES, Choice, choose
 from connectomics.inference.dropout import SampledDropout, sample_dropout
 from connectomics.inference.engines import Form
-from connectomics.inference.flips import AXES_OF
 from connectomics.inference.fold import fold_batch_norm
 from connectomics.inference.footprint import tensor_bytes_per_voxel
 from connectomics.inference.memory import MemoryCost
+from connectomics.inference.passes import Pass, channel_names, plan_passes
 from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.torch_engine import TorchDevice
 from connectomics.networks.contract import Contract, UncertaintyScales
@@ -28,82 +28,14 @@ from connectomics.roi import int_triple
 
 logger = logging.getLogger(__name__)
 
-IMAGES = ((), (0, 1, 2), (0, 1), (2,), (1, 2), (0,), (0, 2), (1,))
-"""Mirrored axes (zyx) of each mirror image, in the order in which passes take them."""
-
-DROPOUT_PASSES = 8
-"""Passes of one network with dropout, unless told otherwise."""
-
 WORKING_FLOATS = 6
 """float32 values per output voxel while passes are summed: three sums and as much in between."""
 
+GAPS = 1.3
+"""Process peak over what is alive at once on a CPU, as measured: freed arrays of many sizes leave gaps."""
+
 DEVICE_SHARE = 0.8
 """Share of a GPU's memory that a tile may take."""
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One run of one network over a tile.
-
-    Attributes
-    ----------
-    member : int
-        Which network of the ensemble.
-    axes : tuple of int
-        Axes (zyx) along which it sees the tile mirrored.
-    seed : str, optional
-        What its dropout masks are drawn from; None: nothing is dropped.
-    """
-
-    member: int
-    axes: tuple[int, ...] = ()
-    seed: str | None = None
-
-
-def plan_passes(samples: int, members: int, dropout: bool, flips: int = 1) -> list[Pass]:
-    """Share passes out among the networks of an ensemble, in turn.
-
-    Up to one pass a network, each sees the tile as it is and drops nothing. With more, every pass of a
-    network with dropout draws masks of its own, and sees the `flips` mirror images in turn; without dropout
-    the passes of a network differ in the mirror image alone, and all eight are taken where `flips` is 1.
-
-    Raises
-    ------
-    InputError
-        More passes than there are different ones.
-    """
-    images = [axes for axes in IMAGES if set(axes) <= set(AXES_OF[flips])]
-    if samples <= members:
-        return [Pass(member) for member in range(samples)]
-    if not dropout and flips == 1:
-        images = list(IMAGES)
-    if not dropout and samples > members * len(images):
-        raise InputError(
-            f"--samples {samples}: this model has no dropout, and its {members} network(s) see "
-            f"{len(images)} mirror images each. Give --samples {members * len(images)} or fewer."
-        )
-    turns = ((number % members, number // members) for number in range(samples))
-    return [
-        Pass(member, images[turn % len(images)], f"{member}/{turn}" if dropout else None)
-        for member, turn in turns
-    ]
-
-
-def default_samples(contract: Contract) -> int:
-    """Passes per tile where nobody says: those that the uncertainty was calibrated with."""
-    if contract.uncertainty is not None and contract.uncertainty.samples is not None:
-        return contract.uncertainty.samples
-    return contract.members if contract.members > 1 or not contract.network.dropout else DROPOUT_PASSES
-
-
-def channel_names(contract: Contract, samples: int) -> tuple[str, ...]:
-    """What comes out for so many passes: ``em``, ``aleatoric``, ``epistemic``, or those that there can be.
-
-    No `aleatoric` without a head for it; no `epistemic` of one pass.
-    """
-    kinds = {head.kind for head in contract.without_auxiliary().heads}
-    has = {"em": True, "aleatoric": "log_variance" in kinds, "epistemic": samples > 1}
-    return tuple(name for name, there in has.items() if there)
 
 
 @dataclass(frozen=True)
@@ -311,8 +243,8 @@ def _cost(networks: Sequence[nn.Module], contract: Contract, form: Form, choice:
     queued = 4.0 * contract.in_channels * QUEUED_TILES + 4.0 * form.channels * fine * QUEUED_BLOCKS
     weights = sum(4 * tensor.numel() for network in networks for tensor in network.parameters())
     work = tensors * torch_engine.BYTES_FACTOR[choice.precision] + 4.0 * WORKING_FLOATS * fine
-    cost = MemoryCost(FIXED_BYTES + weights, queued + work)
+    cost = MemoryCost(FIXED_BYTES + weights, GAPS * (queued + work))
     if choice.device != "cuda":
         return cost
     room = DEVICE_SHARE * torch.cuda.get_device_properties(0).total_memory - weights
-    return replace(cost, per_voxel=queued + 4.0 * form.channels * fine, most=int(room / work))
+    return replace(cost, per_voxel=GAPS * (queued + 4.0 * form.channels * fine), most=int(room / work))

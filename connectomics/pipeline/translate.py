@@ -6,13 +6,9 @@ from typing import Any
 from connectomics.blockwise.output import open_run
 from connectomics.blockwise.progress import Progress
 from connectomics.cascade.settings import Cascade
+from connectomics.inference.passes import channel_names, default_samples, plan_passes
 from connectomics.inference.settings import InferenceSettings, SamplingSettings
-from connectomics.inference.translation_engine import (
-    channel_names,
-    check_engine,
-    default_samples,
-    plan_passes,
-)
+from connectomics.inference.translation_engine import check_engine
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.place import Place
 from connectomics.io.pyramid import build_pyramid
@@ -53,7 +49,7 @@ def translate_volume(
     of a voxel is em - intervals[p] total .. em + intervals[p] total.
 
     See `connectomics.pipeline.segment.segment_volume` for the parameters, and
-    `connectomics.inference.translation_engine.plan_passes` for what a sample is.
+    `connectomics.inference.passes.plan_passes` for what a sample is.
 
     Returns
     -------

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.modules.dropout import _DropoutNd
 
 from connectomics.inference.calibration import calibrate, coverage, total_deviation
-from connectomics.inference.translation_engine import DROPOUT_PASSES, Pass, plan_passes
+from connectomics.inference.passes import DROPOUT_PASSES, Pass, plan_passes
 from connectomics.networks.build import divisor_of
 from connectomics.networks.contract import UncertaintyScales
 from connectomics.roi import IntTriple
@@ -118,7 +118,7 @@ def score_translation(
         a variance head), misregistration (target voxels: the shift at which translation and target fit best).
     """
     rows = [
-        _scores(*translate_pair([network], source, settings, [(0, False, ())]), source) for source in sources
+        _scores(*translate_pair([network], source, settings, [Pass(0)]), source) for source in sources
     ]
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
 

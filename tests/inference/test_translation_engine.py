@@ -11,18 +11,11 @@ from connectomics.inference.dropout import SampledDropout, channel_mask, sample_
 from connectomics.inference.engines import Form
 from connectomics.inference.memory import MemoryCost, TileRule, choose_tile
 from connectomics.inference.normalisation import Affine
+from connectomics.inference.passes import IMAGES, Pass, channel_names, default_samples, plan_passes
 from connectomics.inference.predictor import Predictor
 from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.torch_engine import TorchDevice
-from connectomics.inference.translation_engine import (
-    IMAGES,
-    Pass,
-    Reading,
-    TranslationEngine,
-    channel_names,
-    plan_passes,
-    prepare,
-)
+from connectomics.inference.translation_engine import Reading, TranslationEngine, prepare
 from connectomics.networks.contract import Contract, Head, NetworkSettings, Normalisation, UncertaintyScales
 from tests.inference.conftest import FIXED
 from tests.inference.test_predictor import cut, whole
@@ -113,6 +106,14 @@ def test_more_passes_than_there_are_different_ones_are_refused():
         plan_passes(17, 2, False)
     with pytest.raises(InputError, match="--samples 2 or fewer"):
         plan_passes(3, 1, False, flips=2)
+
+
+def test_the_passes_that_nobody_asks_for_are_those_of_the_calibration():
+    assert default_samples(contract()) == 1
+    assert default_samples(contract(dropout=0.1)) == 8
+    assert default_samples(contract(dropout=0.1, members=3)) == 3
+    calibrated = contract().model_copy(update={"uncertainty": UncertaintyScales(samples=5)})
+    assert default_samples(calibrated) == 5
 
 
 def test_what_comes_out_depends_on_heads_and_passes():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from connectomics.errors import InputError, SettingsError
-from connectomics.inference.translation_engine import plan_passes
+from connectomics.inference.passes import plan_passes
 from connectomics.networks.build import build_network
 from connectomics.networks.checkpoint import load_network, save_model
 from connectomics.networks.contract import Contract, NetworkSettings, Normalisation
