@@ -8,6 +8,7 @@ from connectomics.errors import GeometryError
 from connectomics.training.data_settings import DataSettings, VolumeData
 from connectomics.training.loading import load_volumes
 from connectomics.training.settings import TruthSettings
+from connectomics.training.sources import make_source
 
 
 @pytest.fixture
@@ -55,3 +56,22 @@ def test_labels_outside_the_image_are_refused(data, offset):
 def test_labels_between_the_voxels_are_refused(data):
     with pytest.raises(GeometryError, match="one voxel grid"):
         data((6, 7, 8), (124, 230, 340))
+
+
+@pytest.mark.parametrize(("objects", "kind"), [(300, np.int16), (40_000, np.int32)])
+def test_a_source_is_the_same_slab_by_slab(objects, kind, monkeypatch):
+    random = np.random.default_rng(0)
+    raw = random.integers(0, 255, (100, 30, 40)).astype(np.uint8)
+    labels = random.permutation(raw.size).reshape(raw.shape) % (objects + 1) * 10**6
+    whole = make_source(raw, labels[5:90, 3:], True, low=(5, 3, 0))
+    assert whole.mean == pytest.approx(raw.mean()) and whole.std == pytest.approx(raw.std())
+    assert whole.labels.numpy().dtype == kind
+    expected = np.full(raw.shape, -1)
+    painted = expected[5:90, 3:]
+    painted[...] = np.unique(labels[5:90, 3:], return_inverse=True)[1]  # 0 is the first: ids are 1..n
+    painted[painted == 0] = -1
+    np.testing.assert_array_equal(whole.labels, expected)
+    monkeypatch.setattr("connectomics.training.sources._SLAB_VOXELS", 3000)
+    slabs = make_source(raw, labels[5:90, 3:], True, low=(5, 3, 0))
+    np.testing.assert_array_equal(slabs.labels, whole.labels)
+    assert (slabs.mean, slabs.std) == pytest.approx((whole.mean, whole.std))

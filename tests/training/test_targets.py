@@ -36,6 +36,16 @@ def test_erosion_draws_back_only_from_other_objects():
     assert torch.equal(erode_borders(line, 0), line)
 
 
+@pytest.mark.parametrize("voxels", [1, 2])
+def test_erosion_slab_by_slab_is_erosion(voxels, monkeypatch):
+    labels = torch.from_numpy(np.random.default_rng(0).integers(-1, 3, (9, 6, 7)).astype(np.int16))
+    labels = labels.repeat_interleave(3, 0).repeat_interleave(3, 1).repeat_interleave(3, 2)
+    whole = erode_borders(labels, voxels)
+    assert (whole != labels).any() and (whole > 0).any(), "test invalid"
+    monkeypatch.setattr("connectomics.training.targets._SLAB_VOXELS", 4 * 18 * 21)
+    assert torch.equal(erode_borders(labels, voxels), whole)
+
+
 def _direct(labels, voxel, sigma):
     """Descriptor of one voxel by a plain loop over its window."""
     reach = [int(3 * s) for s in sigma]
