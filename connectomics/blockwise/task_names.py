@@ -18,7 +18,7 @@ def forget_tasks(dask_scheduler: Any = None) -> None:
     """Drop what Dask keeps in this process of each task that ever was, where that is much.
 
     It has a cache of what names begin with, with room for 100,000 that never come again (20 MB, in the
-    scheduler and in each worker); and the scheduler's spans get a longer list with each task, without end.
+    scheduler, in each worker and in the client); and the scheduler's spans get a longer list with each task, without end.
 
     Parameters
     ----------
@@ -56,6 +56,7 @@ class TaskNames:
     def new(self) -> str:
         """The next name."""
         if self._given % REMEMBERED == 0:
+            forget_tasks()  # the client names them, too
             with suppress(OSError):  # where the scheduler is gone, the futures tell
                 self._client.run_on_scheduler(forget_tasks)
         self._given += 1
