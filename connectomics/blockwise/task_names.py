@@ -18,7 +18,8 @@ def forget_tasks(dask_scheduler: Any = None) -> None:
     """Drop what Dask keeps in this process of each task that ever was, where that is much.
 
     It has a cache of what names begin with, with room for 100,000 that never come again (20 MB, in the
-    scheduler, in each worker and in the client); and the scheduler's spans get a longer list with each task, without end.
+    scheduler, each worker and the client); and the scheduler's spans get a longer list with each task,
+    without end.
 
     Parameters
     ----------
