@@ -173,6 +173,20 @@ def test_what_is_wrong_is_said_in_one_line(line, volume, translator, tmp_path, m
     assert not (tmp_path / "out.zarr").exists()
 
 
+ASKED_WRONGLY = {
+    "evaluate {volume} {out}/em": "TRUTH is a translation. Name the translation first",
+    "evaluate {out}/aleatoric {out}/em": "map of uncertainty; name the translation",
+    "evaluate {out} {volume}": "Take another level, or resample one",
+}
+
+
+@pytest.mark.parametrize("line", ASKED_WRONGLY)
+def test_a_comparison_that_means_nothing_is_refused(line, clean, volume, capsys):
+    assert run([*line.format(out=clean, volume=volume).split(), "--quiet"]) == 2
+    shown = capsys.readouterr().err
+    assert ASKED_WRONGLY[line] in shown and shown.count("\n") == 1, shown
+
+
 def test_the_input_is_rescaled_to_the_model(volume, translator, tmp_path):
     out = tmp_path / "out.zarr"
     coarse = ["--voxel-size", "20", "10", "10", "--rescale", "--samples", "1"]
