@@ -130,7 +130,7 @@ def run_network(
     for product in target.products:
         if not run.has(product.name):
             _create(run, given, product, scale, grid)
-    apart = _sharing(grid, scale, open_array(run.path, target.products[0].name).chunks)
+    apart = _sharing(grid, scale, open_array(run.path, target.products[0].name).chunks or core)
     stream = None if isinstance(pool, Cluster) else _streaming(predictor, run, given, target)
     del predictor  # the workers of a cluster load their own
 

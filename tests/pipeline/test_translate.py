@@ -83,10 +83,12 @@ def test_arrays_hold_what_the_engine_says(clean, volume, translator):
     assert epistemic.mean() > 0.5 and aleatoric.std() > 0.5, "test invalid"
 
 
-def test_a_region_is_the_same_part_of_the_whole(clean, volume, translator, tmp_path):
+@pytest.mark.parametrize("workers", [[], ["--cluster", "local:2", "--memory", "6GB"]])
+def test_a_region_is_the_same_part_of_the_whole(clean, volume, translator, tmp_path, workers):
+    """It begins between chunks, and several workers write to one of them."""
     out = tmp_path / "out.zarr"
     where = ["--roi-offset", "440", "100", "150", "--roi-size", "200", "200", "160"]
-    assert run(command(volume, out, translator, *where)) == 0
+    assert run(command(volume, out, translator, *where, *workers)) == 0
     for name, part in arrays(out).items():
         assert part.offset == (440.0, 100.0, 150.0) and part.shape == (10, 40, 32)
         np.testing.assert_array_equal(part.read(), open_volume(f"{clean}/{name}").read(part.roi))
