@@ -11,12 +11,14 @@ say too much good of it, the one that it was refitted from has not seen them.
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
+from connectomics.errors import ConnectomicsError
 from connectomics.inference.predictor import predictor_for
 from connectomics.inference.settings import InferenceSettings
 from connectomics.networks.contract import write_contract
-from connectomics.networks.models import CONTRACT_FILE, find_model
+from connectomics.networks.models import CONTRACT_FILE, check_task, find_model
 from connectomics.segmentation.calibration import COUNTS_KEY, UNDECIDED_KEY
 from connectomics.settings import apply_overrides, read_toml
 from connectomics.training.calibrate import calibrate
@@ -28,6 +30,8 @@ def main() -> None:
     settings = TrainSettings.parse(apply_overrides(read_toml(options.recipe), options.set), options.recipe)
     model = find_model(options.model)
     network = find_model(options.network or options.model)
+    for one in (model, network):
+        check_task(one, translates=False)
 
     def predict(source):
         raw = source.raw.numpy()
@@ -54,4 +58,8 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ConnectomicsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -8,9 +8,11 @@ The image is OUT/xray, uint8; settings (connectomics/phantom/simulate.py) are ke
 """
 
 import argparse
+import sys
 
 import numpy as np
 
+from connectomics.errors import ConnectomicsError
 from connectomics.io.ome_zarr import create_array
 from connectomics.io.opening import open_volume
 from connectomics.io.pyramid import build_pyramid
@@ -53,4 +55,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ConnectomicsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

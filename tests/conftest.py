@@ -10,6 +10,7 @@ import h5py
 import hypothesis
 import numpy as np
 import pytest
+from rich.logging import RichHandler
 
 from connectomics.affinities import NEAREST
 
@@ -19,6 +20,16 @@ hypothesis.settings.load_profile("untimed")
 VOXEL_SIZE = (20.0, 10.0, 10.0)
 SHARED = Path(__file__).parents[2] / "shared"
 """Real volumes and official figures, beside the checkout."""
+
+
+@pytest.fixture(autouse=True)
+def logging_afresh():
+    """A command sets logging up for itself; the next test's warnings must not depend on its --quiet."""
+    yield
+    logging.getLogger("connectomics").setLevel(logging.NOTSET)
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, RichHandler)]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

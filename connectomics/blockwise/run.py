@@ -15,6 +15,7 @@ from connectomics.blockwise.progress import Progress, Silent
 from connectomics.blockwise.window import Window
 from connectomics.errors import ConnectomicsError, InputError, NoSpaceError, RunFailed
 from connectomics.io.staging import unwritable
+from connectomics.roi import IntTriple
 
 TELL_SECONDS = 5.0
 """How often the ledger is told which blocks are in flight, for `status`."""
@@ -36,6 +37,7 @@ def run_blocks(
     *,
     pool: Pool | None = None,
     progress: Progress | None = None,
+    apart: IntTriple = (0, 0, 0),
 ) -> None:
     """Call `function` on every block that the ledger does not call done.
 
@@ -56,6 +58,9 @@ def run_blocks(
         Where it runs; one thread of this process by default.
     progress
         Told of every finished block.
+    apart
+        Blocks no farther from each other than this along every axis (zyx, in blocks) never run at the same
+        time: those whose writes would meet in one chunk. Default: any may.
 
     Raises
     ------
@@ -70,7 +75,7 @@ def run_blocks(
         _recorded(step, grid, ledger, progress) as (pending, done, failed),
         pool.serve(step, Timed(function)) as submit,
     ):
-        window = Window(submit, pending, pool)
+        window = Window(submit, pending.spread(apart), pool, apart)
         told = time.monotonic()
         for block, result in window.finished():
             if time.monotonic() - told > TELL_SECONDS:
@@ -139,7 +144,7 @@ def run_stream(
             function(pending, done, failed)
 
 
-Recorded = tuple[Sequence[Block], Callable[[Block, float], None], Callable[[Block, Exception], None]]
+Recorded = tuple[Subset, Callable[[Block, float], None], Callable[[Block, Exception], None]]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 from connectomics.blockwise.grid import Block
 from connectomics.blockwise.pool import Pool, Submit
 from connectomics.errors import RunFailed
+from connectomics.roi import IntTriple
 
 LOOK_SECONDS = 5.0
 """How often the number of workers is asked for: a cluster's queue may start more of them on the way."""
@@ -44,11 +45,17 @@ class Window:
         Taken one by one.
     pool
         Whose workers these are.
+    apart
+        Blocks no farther from each other than this along every axis (zyx, in blocks) are never out together.
     """
 
-    def __init__(self, submit: Submit, blocks: Iterable[Block], pool: Pool) -> None:
+    def __init__(
+        self, submit: Submit, blocks: Iterable[Block], pool: Pool, apart: IntTriple = (0, 0, 0)
+    ) -> None:
         self._submit = submit
         self._queue = iter(blocks)
+        self._apart = apart
+        self._held: Block | None = None
         self._pool = pool
         self._flights: dict[int, Flight] = {}
         self._numbers: dict[Future[Any], int] = {}
@@ -113,12 +120,20 @@ class Window:
         if now - self._looked > LOOK_SECONDS:
             self._limit, self._looked = 2 * self._pool.size, now
         while len(self._flights) < self._limit:
-            block = next(self._queue, None)
+            block, self._held = self._held or next(self._queue, None), None
             if block is None:
+                break
+            if any(self._near(block, flight.block) for flight in self._flights.values()):
+                self._held = block
                 break
             self._start(self._flight(block))
         if not self._flights and self._suspects:
             self._start(self._flight(self._suspects.popleft()))
+
+    def _near(self, one: Block, other: Block) -> bool:
+        return any(self._apart) and all(
+            abs(a - b) <= limit for a, b, limit in zip(one.index, other.index, self._apart, strict=True)
+        )
 
     def _start(self, flight: Flight) -> None:
         future = self._submit(flight.block)

@@ -78,7 +78,15 @@ def _one_line(error: CycloptsError) -> str:
         found = cause.errors()[0]
         option = ".".join(str(part).replace("_", "-") for part in found["loc"])
         return f"--{option}: {found['msg'].removeprefix('Value error, ')} (got {found['input']!r})."
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    return text + _models_at_hand() if "--model requires" in text else text
+
+
+def _models_at_hand() -> str:
+    from connectomics.networks.models import suggest_models
+
+    found = {task: suggest_models(task) for task in ("affinities", "translation")}
+    return "".join(f" Shipped for {task}: {names}." for task, names in found.items() if names)
 
 
 if __name__ == "__main__":

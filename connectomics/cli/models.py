@@ -13,12 +13,12 @@ models = App(name="models", help="List, show and export the models at hand.")
 
 @models.command(name="list")
 def list_(*, report: Report = REPORT) -> None:
-    """List the shipped models: modality, voxel size and what they are for."""
+    """List the shipped models: task, modality, voxel size and what they are for."""
     from connectomics.networks.models import list_models
 
     rows = {
-        model.contract.name: f"{model.contract.modality}, {model.contract.voxel_size} nm: "
-        f"{model.contract.description}"
+        model.weights.parent.name: f"{model.contract.task}, {model.contract.modality}, "
+        f"{model.contract.voxel_size} nm: {model.contract.description}"
         for model in list_models()
     }
     deliver(rows, report, "models")

@@ -53,6 +53,8 @@ class Predictor:
         self.rule = rule
         self.settings = settings
         self.cost = cost
+        self.core: IntTriple | None = None
+        """Cores that a run was begun with; None: as the settings have it."""
 
     @property
     def channels(self) -> int:
@@ -69,6 +71,16 @@ class Predictor:
 
         Blocks that are whole multiples of its `core` compute no tile twice.
         """
+        if self.core is not None:
+            begun = TileLattice(int_triple(shape, "shape"), self.core, self.rule.margin, self.rule.divisor)
+            if self.settings.tile is not None or self.cost.allows(begun.largest, self.settings.memory):
+                return begun
+            logger.warning(
+                "the run was begun with tiles of %s voxels, for which there is no memory here: with smaller "
+                "ones the values near their faces differ a little",
+                self.core,
+            )
+            self.core = None
         if self.settings.tile is None:
             return choose_tile(self.settings.memory, self.cost, shape, self.rule)
         return fixed_tile(self.settings.tile, shape, self.rule)

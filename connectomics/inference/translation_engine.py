@@ -22,7 +22,7 @@ from connectomics.inference.passes import Pass, channel_names, plan_passes
 from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.torch_engine import TorchDevice
 from connectomics.networks.contract import Contract, UncertaintyScales
-from connectomics.networks.heads import head_slices
+from connectomics.networks.heads import LOG_VARIANCE, head_slices
 from connectomics.networks.models import Model
 from connectomics.roi import int_triple
 
@@ -144,7 +144,7 @@ class TranslationEngine:
                 mean.add_(difference, alpha=1 / number)
                 squares.addcmul_(difference, grey.sub_(mean))
             if log_variance is not None:
-                new = log_variance.clamp_(-30, 30).exp_()
+                new = log_variance.clamp_(*LOG_VARIANCE).exp_()
                 variance = new if variance is None else variance.add_(new.sub_(variance), alpha=1 / number)
         if mean is None or squares is None:
             raise InputError("a translation needs at least one pass.")

@@ -168,6 +168,13 @@ class Contract(Settings):
         return any(head.kind == "intensity" for head in self.heads)
 
     @property
+    def task(self) -> Literal["affinities", "translation", "detector"]:
+        """What it is for: segmenting, translating, or looking first in a cascade."""
+        if self.translates:
+            return "translation"
+        return "affinities" if self.offsets else "detector"
+
+    @property
     def offsets(self) -> tuple[IntTriple, ...]:
         """Offsets of the affinity channels; empty where there are none."""
         return tuple(offset for head in self.heads for offset in head.offsets)

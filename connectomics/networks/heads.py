@@ -6,6 +6,9 @@ from typing import Any
 from connectomics.errors import ModelError
 from connectomics.networks.contract import Head
 
+LOG_VARIANCE = (-8.0, 6.0)
+"""Bounds within which a log_variance channel counts, in training, calibration and prediction alike."""
+
 
 def head_slices(heads: Sequence[Head]) -> list[slice]:
     """The run of channels of each head, in order.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from connectomics.errors import ModelError, did_you_mean
 from connectomics.networks.contract import Contract, read_contract
-from connectomics.roi import triple
+from connectomics.roi import Triple, triple
 
 WEIGHTS_FILE = "weights.safetensors"
 CONTRACT_FILE = "contract.json"
@@ -98,7 +98,7 @@ def find_model(name_or_path: str | Path) -> Model:
         for folder in shipped_folders():
             if _is_model(folder / name):
                 return _open(folder / name)
-    names = {model.contract.name for model in list_models()}
+    names = {model.weights.parent.name for model in list_models()}
     what = "has no contract.json" if path.is_dir() else "no such model"
     raise ModelError(f"--model {name}: {what}.{did_you_mean(name, names)}")
 
@@ -113,37 +113,56 @@ def list_models() -> list[Model]:
     return [found[name] for name in sorted(found)]
 
 
-def suggest_model(modality: str | None, voxel_size: Sequence[float]) -> Model | None:
-    """The shipped model nearest in voxel size, of that modality where one is named."""
-    size = triple(voxel_size, "voxel size")
+def suggest_models(task: str, modality: str | None = None, voxel_size: Sequence[float] | None = None) -> str:
+    """Name the shipped models for a task, of that modality and voxel size where they are given.
 
-    def far(model: Model) -> float:
-        pairs = zip(size, model.contract.voxel_size, strict=True)
-        return max(max(a / b, b / a) for a, b in pairs)
+    Parameters
+    ----------
+    task
+        As in `Contract.task`.
+    modality
+        "xray" or "em".
+    voxel_size
+        nm, zyx.
 
-    fitting = [m for m in list_models() if modality in (None, m.contract.modality)]
-    return min(fitting, key=far, default=None)
+    Returns
+    -------
+    str
+        Such as ``"fib25-em (em, 10 x 10 x 10 nm)"``; empty where none is shipped.
+    """
+    fitting = [
+        f"{m.contract.name} ({m.contract.modality}, {' x '.join(f'{v:g}' for v in m.contract.voxel_size)} nm)"
+        for m in list_models()
+        if m.contract.task == task
+        and modality in (None, m.contract.modality)
+        and (voxel_size is None or _fits(m, triple(voxel_size, "voxel size")))
+    ]
+    return ", ".join(fitting)
 
 
 def check_task(model: Model, *, translates: bool) -> None:
-    """Refuse a translation where affinities are needed, and the other way round.
+    """Refuse a translation where affinities are needed, and the other way round, and a detector for both.
 
     Raises
     ------
     ModelError
-        The message names the command to use.
+        The message names the command to use, and shipped models for this one.
     """
-    name = model.contract.name
-    if translates and not model.contract.translates:
-        raise ModelError(
-            f"model '{name}' predicts affinities and translates nothing. Run 'connectomics predict' or "
-            "'connectomics segment' with it, or name a model that translates ('connectomics models list')."
-        )
-    if not translates and model.contract.translates:
-        raise ModelError(
-            f"model '{name}' predicts no affinities: it translates. Run 'connectomics translate' with it, "
-            "and segment OUT.zarr/em with another model."
-        )
+    name, task = model.contract.name, model.contract.task
+    wanted = "translation" if translates else "affinities"
+    if task == wanted:
+        return
+    does = {
+        "affinities": "predicts affinities and translates nothing. Run 'connectomics predict' or "
+        "'connectomics segment' with it",
+        "translation": "predicts no affinities: it translates. Run 'connectomics translate' with it, and "
+        "segment OUT.zarr/em with another model",
+        "detector": "predicts no affinities: it is the detector of a cascade. Name it in the recipe of "
+        "'connectomics cascade calibrate'",
+    }[task]
+    shipped = suggest_models(wanted)
+    instead = f"shipped for this: {shipped}" if shipped else "none is shipped for this"
+    raise ModelError(f"model '{name}' {does}, or name another model here ({instead}).")
 
 
 def check_fits(model: Model, voxel_size: Sequence[float]) -> None:
@@ -152,14 +171,23 @@ def check_fits(model: Model, voxel_size: Sequence[float]) -> None:
     Raises
     ------
     ModelError
-        They differ by more than 10% along an axis; the message says the factor and offers --rescale.
+        They differ by more than 10% along an axis; the message says the factor, offers --rescale and names
+        the shipped models of that modality that fit.
     """
-    size, expected = triple(voxel_size, "voxel size"), model.contract.voxel_size
-    factors = [got / want for got, want in zip(size, expected, strict=True)]
-    if all(abs(factor - 1) <= SIZE_TOLERANCE for factor in factors):
+    size, contract = triple(voxel_size, "voxel size"), model.contract
+    expected = contract.voxel_size
+    if _fits(model, size):
         return
+    factors = [got / want for got, want in zip(size, expected, strict=True)]
+    other = suggest_models(contract.task, contract.modality, size) or "none is shipped"
     shown = " x ".join(f"{factor:.3g}" for factor in factors)
     raise ModelError(
         f"model '{model.contract.name}' was trained at voxel size {expected} nm, the input has {size} nm "
-        f"(factor {shown}, z y x). Pass --rescale to resample the input, or choose a model that fits."
+        f"(factor {shown}, z y x). Pass --rescale to resample the input, or choose a model that fits "
+        f"({other})."
     )
+
+
+def _fits(model: Model, size: Triple) -> bool:
+    pairs = zip(size, model.contract.voxel_size, strict=True)
+    return all(abs(got / want - 1) <= SIZE_TOLERANCE for got, want in pairs)

@@ -218,12 +218,15 @@ def _global_step(
 def _tiles(
     volume: str, model: str, region: RegionSettings, inference: InferenceSettings
 ) -> Iterator[Finding]:
+    from connectomics.inference.passes import default_samples
     from connectomics.inference.predictor import predictor_for
     from connectomics.pipeline.input import open_input
 
     given = open_input(volume, model, region, rescale=False)
     source = given.region.volume
-    predictor = predictor_for(given.model, inference, source.read_box, source.shape)
+    contract = given.model.contract
+    samples = default_samples(contract) if contract.translates else 1
+    predictor = predictor_for(given.model, inference, source.read_box, source.shape, samples=samples)
     lattice = predictor.lattice(source.shape)
     yield Finding(
         "tiles",

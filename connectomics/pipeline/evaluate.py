@@ -49,6 +49,8 @@ def evaluate_segmentation(
     place, found = _open_result(segmentation, region)
     image = compare.image or "translation" in found.attributes
     true = open_volume(truth, region.voxel_size) if image else _open_truth(truth, region)
+    if not compare.image:
+        _check_order(place, found, true)
     mask = open_volume(compare.mask, region.voxel_size) if compare.mask is not None else None
     roi = _roi(region, found)
     with open_pool(run) as pool:
@@ -71,6 +73,16 @@ def _open_result(location: str, region: RegionSettings) -> tuple[str, Volume]:
         if found is None or "translation" not in found.attributes:
             raise
         return place, found
+
+
+def _check_order(place: str, found: Volume, true: Volume | Skeletons) -> None:
+    """Refuse a map of uncertainty as the translation, and a translation as the truth."""
+    if "translation" in found.attributes and place.rstrip("/").rpartition("/")[2] in SPREADS:
+        raise InputError(f"{place}: is a map of uncertainty; name the translation, the em beside it.")
+    if isinstance(true, Volume) and "translation" in true.attributes:
+        raise InputError(
+            f"{true.name}: TRUTH is a translation. Name the translation first, then the real EM."
+        )
 
 
 def _spreads(place: str, region: RegionSettings) -> list[Volume]:

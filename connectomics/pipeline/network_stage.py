@@ -124,12 +124,13 @@ def run_network(
     if cascade is not None and inference.tile is None:
         inference = inference.model_copy(update={"tile": tile_edge(cascade, given)})
     predictor = _predictor(given, inference, target.samples)
-    core = predictor.lattice(volume.shape).core
+    core = _settled_core(run, predictor, volume.shape)
+    grid = Grid(region.shape, core, int_triple([s.start % c for s, c in zip(region.box, core, strict=True)]))
+    scale = predictor.form.scale
     for product in target.products:
         if not run.has(product.name):
-            _create(run, given, product, predictor.form.scale, core)
-    z, y, x = (low.start % c for low, c in zip(region.box, core, strict=True))
-    grid = Grid(region.shape, core, (z, y, x))
+            _create(run, given, product, scale, grid)
+    apart = _sharing(grid, scale, open_array(run.path, target.products[0].name).chunks or core)
     stream = None if isinstance(pool, Cluster) else _streaming(predictor, run, given, target)
     del predictor  # the workers of a cluster load their own
 
@@ -137,9 +138,9 @@ def run_network(
         if stream is not None:
             run_stream(target.step, blocks, stream, run.ledger, progress=progress)
             return
-        work = PredictBlock(run.path, given, inference, target)
+        work = PredictBlock(run.path, given, inference, target, core)
         chosen = pool.needing(GPU=0.5) if target.on_gpus and isinstance(pool, Cluster) else pool
-        run_blocks(target.step, blocks, work, run.ledger, pool=chosen, progress=progress)
+        run_blocks(target.step, blocks, work, run.ledger, pool=chosen, progress=progress, apart=apart)
 
     if cascade is None:
         compute(grid)
@@ -164,9 +165,33 @@ def _follow(
     return Selection(grid, numbers)
 
 
-def _create(run: Run, given: NetworkInput, product: Product, scale: IntTriple, core: IntTriple) -> None:
+def _settled_core(run: Run, predictor: Predictor, shape: IntTriple) -> IntTriple:
+    """Cores by which the ledger counts blocks: those of the run's beginning, whatever the device now."""
+    begun = run.ledger.noted("tiles")
+    predictor.core = int_triple(begun) if begun else predictor.lattice(shape).core
+    if not begun:
+        run.ledger.note("tiles", list(predictor.core))
+    return predictor.core
+
+
+def _sharing(grid: Grid, scale: IntTriple, chunks: IntTriple) -> IntTriple:
+    """How far from each other (in blocks) two can be that write to one chunk: 0 where tiles are whole chunks.
+
+    Tiles lie on the volume's lattice, chunks on the region's, which may begin between.
+    """
+    z, y, x = (
+        int(number > 1 and any(edge * f % c for edge in (start, core)))
+        for number, start, core, f, c in zip(grid.counts, grid.start, grid.block, scale, chunks, strict=True)
+    )
+    return z, y, x
+
+
+def _create(run: Run, given: NetworkInput, product: Product, scale: IntTriple, grid: Grid) -> None:
     region = given.region
-    shape, tile = (int_triple([n * f for n, f in zip(e, scale, strict=True)]) for e in (region.shape, core))
+    shape, core, start = (
+        int_triple([n * f for n, f in zip(e, scale, strict=True)])
+        for e in (region.shape, grid.block, grid.start)
+    )
     lead = () if isinstance(product.channels, int) else (product.channels.stop - product.channels.start,)
     size = triple([v / f for v, f in zip(region.volume.voxel_size, scale, strict=True)])
     create_array(
@@ -174,7 +199,7 @@ def _create(run: Run, given: NetworkInput, product: Product, scale: IntTriple, c
         product.name,
         shape=(*lead, *shape),
         dtype=np.dtype(product.dtype),
-        chunks=_chunks(tile, shape),
+        chunks=_chunks(core, start, shape),
         voxel_size=size,
         offset=region.offset,
         attributes=product.attributes,
@@ -219,6 +244,7 @@ class PredictBlock:
     given: NetworkInput
     inference: InferenceSettings
     target: Target
+    core: IntTriple
 
     def __call__(self, block: Block) -> None:
         """Read, predict and write the block."""
@@ -235,11 +261,13 @@ class PredictBlock:
     def _loaded(self) -> Predictor:
         volume = self.given.region.volume
         samples = self.target.samples
-        key = (self.given.model.sha256, self.inference.model_dump_json(), samples, volume.name, volume.shape)
+        settings = (self.inference.model_dump_json(), samples, self.core)
+        key = (self.given.model.sha256, settings, volume.name, volume.shape)
         with _LOADING:
             if _kept.get("key") != key:
                 _kept.clear()
                 _kept.update(key=key, predictor=_predictor(self.given, self.inference, samples))
+                _kept["predictor"].core = self.core
             predictor: Predictor = _kept["predictor"]
             return predictor
 
@@ -260,6 +288,13 @@ def _predictor(given: NetworkInput, inference: InferenceSettings, samples: int) 
     return predictor_for(given.model, inference, volume.read_box, volume.shape, CHUNK // 2, samples)
 
 
-def _chunks(core: IntTriple, shape: IntTriple) -> IntTriple:
-    z, y, x = (min(n, CHUNK if c % CHUNK == 0 else c) for c, n in zip(core, shape, strict=True))
+def _chunks(core: IntTriple, start: IntTriple, shape: IntTriple) -> IntTriple:
+    """Chunks of which blocks are made; smaller ones where the region begins between large ones."""
+
+    def edge(core: int, start: int) -> int:
+        usual = CHUNK if core % CHUNK == 0 else core
+        fitting = (e for e in (usual, CHUNK // 2) if core % e == 0 and start % e == 0)
+        return next(fitting, usual)
+
+    z, y, x = (min(n, edge(c, s)) for c, s, n in zip(core, start, shape, strict=True))
     return z, y, x

@@ -8,7 +8,6 @@ from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.output import Run, open_run
 from connectomics.blockwise.progress import Progress
 from connectomics.cascade.settings import Cascade
-from connectomics.errors import ModelError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.place import Place
@@ -136,8 +135,6 @@ def segment_affinities(stage: Stage) -> dict[str, Any]:
 def segmentation_settings(model: Model, given: Mapping[str, Any]) -> SegmentationSettings:
     """The model's own settings, overridden by what the user gave."""
     check_task(model, translates=False)
-    if not model.contract.offsets:
-        raise ModelError(f"model '{model.contract.name}' predicts no affinities; it cannot segment.")
     return SegmentationSettings.parse({**model.contract.segmentation, **given}, "segmentation settings")
 
 

@@ -258,6 +258,13 @@ def check_task(settings: TrainSettings) -> None:
         raise ValueError("data.volumes: a translation learns from data.pairs or data.phantoms")
     if any(group.skeletons or group.painted < 1 for group in (*data.phantoms, *held_out.phantoms)):
         raise ValueError("data.phantoms: skeletons and painted mean nothing to a translation")
+    if held_out.calibration_phantoms:
+        raise ValueError(
+            "validation.calibration_phantoms: a translation is calibrated on what it is validated on; name "
+            "them under validation.phantoms"
+        )
+    if settings.mining.share:
+        raise ValueError("mining: looks for errors of segmentations, of which a translation makes none")
 
 
 def normalisation_of(settings: DataSettings, mean: float, std: float) -> Normalisation:

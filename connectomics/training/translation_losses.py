@@ -10,10 +10,8 @@ from torch.nn import functional
 
 from connectomics.errors import SettingsError
 from connectomics.networks.contract import Normalisation
+from connectomics.networks.heads import LOG_VARIANCE
 from connectomics.roi import IntTriple, Triple
-
-LOG_VARIANCE = (-8.0, 6.0)
-"""Bounds within which the logarithm of the variance counts."""
 
 _STRUCTURE_EDGE = 32
 """Voxels of a crop's middle on which structural similarity is computed; it is slow."""

@@ -17,10 +17,10 @@ from connectomics.inference.calibration import calibrate, coverage, total_deviat
 from connectomics.inference.passes import DROPOUT_PASSES, Pass, plan_passes
 from connectomics.networks.build import divisor_of
 from connectomics.networks.contract import UncertaintyScales
+from connectomics.networks.heads import LOG_VARIANCE
 from connectomics.roi import IntTriple
 from connectomics.training.pairs import PairSource
 from connectomics.training.settings import TrainSettings
-from connectomics.training.translation_losses import LOG_VARIANCE
 
 Image = NDArray[np.float32]
 

@@ -3,6 +3,7 @@
 import errno
 import pickle
 import threading
+import time
 
 import pytest
 
@@ -141,3 +142,25 @@ def test_map_blocks_returns_what_each_gives_and_names_the_block_that_fails():
     assert sorted(map_blocks("step", grid, lambda block: block.number, Threads(2))) == [0, 1, 2, 3]
     with pytest.raises(RunFailed, match=r"step, block .*: ZeroDivisionError"):
         list(map_blocks("step", grid, lambda block: 1 / (block.number - 2), Threads(2)))
+
+
+@pytest.mark.parametrize("apart", [(0, 0, 0), (1, 0, 1)])
+def test_blocks_whose_writes_would_meet_never_run_together(tmp_path, apart):
+    grid, lock, out, met, seen = Grid((4, 4, 8), (1, 2, 2)), threading.Lock(), [], [], []
+
+    def work(block):
+        with lock:
+            near = [
+                all(abs(a - b) <= n for a, b, n in zip(block.index, other.index, (1, 0, 1), strict=True))
+                for other in out
+            ]
+            met.append(any(near))
+            out.append(block)
+            seen.append(block.number)
+        time.sleep(0.003)
+        with lock:
+            out.remove(block)
+
+    run_blocks("step", grid, work, Ledger(tmp_path), pool=Threads(4), apart=apart)
+    assert sorted(seen) == list(range(len(grid)))
+    assert any(met) is not any(apart)

@@ -71,7 +71,7 @@ CASES = [
     (f"{SEGMENT} --treshold 0.5", "--threshold"),
     ("info", "volume"),
     ("info BAD/a.h5/raw extra words", "extra"),
-    ("predict BAD/a.h5/raw out.zarr", "model"),
+    ("predict BAD/a.h5/raw out.zarr", "--model requires.*fib25-em"),
     ("models lst", "list"),
     # values that cannot be
     *[

@@ -17,6 +17,8 @@ from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.torch_engine import TorchDevice
 from connectomics.inference.translation_engine import Reading, TranslationEngine, prepare
 from connectomics.networks.contract import Contract, Head, NetworkSettings, Normalisation, UncertaintyScales
+from connectomics.networks.heads import LOG_VARIANCE
+from connectomics.training.translation_validation import _run_passes
 from tests.inference.conftest import FIXED
 from tests.inference.test_predictor import cut, whole
 
@@ -147,6 +149,17 @@ def test_grey_values_and_variances_are_the_heads_in_grey_levels(tile):
     em, aleatoric = engine_of([Pass(0)])(tile)
     np.testing.assert_allclose(em, 120 + 40 * heads[0], rtol=1e-5)
     np.testing.assert_allclose(aleatoric, 1.5 * 40 * np.exp(heads[1] / 2), rtol=1e-5)
+
+
+def test_a_variance_beyond_its_bounds_counts_as_in_the_calibration(tile):
+    networks, _ = ensemble()
+    far = 300 * tile
+    image = torch.from_numpy(far[0, 0])
+    with torch.inference_mode():
+        logarithm = networks[0](torch.from_numpy(far))[0, 1]
+    calibrated = _run_passes(networks, image, (2, 2, 2), [Pass(0)])[1].numpy()
+    np.testing.assert_allclose(engine_of([Pass(0)])(far)[1], 1.5 * 40 * calibrated, rtol=1e-4)
+    assert logarithm.min() < LOG_VARIANCE[0] and logarithm.max() > LOG_VARIANCE[1], "test invalid"
 
 
 def test_equal_passes_leave_no_epistemic_uncertainty(tile):

@@ -1,5 +1,7 @@
 """Weights come back exactly, and only into the architecture they belong to."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from connectomics.networks.checkpoint import load_network, save_model
 from connectomics.networks.contract import Contract, NetworkSettings
 from connectomics.networks.cost import count_parameters, reach
 from connectomics.networks.heads import lasting_channels, split_heads
-from connectomics.networks.models import check_fits, find_model, list_models
+from connectomics.networks.models import check_fits, check_task, find_model, list_models, suggest_models
 
 NEAR = [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]
 SMALL = {
@@ -156,6 +158,30 @@ def test_a_voxel_size_that_does_not_fit_names_the_factor(tmp_path):
     check_fits(model, (10, 10.5, 9.5))
     with pytest.raises(ModelError, match=r"2 x 1 x 1.*--rescale"):
         check_fits(model, (20, 10, 10))
+
+
+def test_what_does_not_fit_names_shipped_models_that_do(tmp_path):
+    contract = _contract()
+    affinities = find_model(save_model(tmp_path / "toy", _network(contract), contract))
+    assert "fib25-em" in suggest_models("affinities", "em", (10, 10, 10))
+    assert "fib25-em" not in suggest_models("affinities", "xray") + suggest_models(
+        "affinities", "em", (4, 4, 4)
+    )
+    assert "fib25-em" not in suggest_models("translation") + suggest_models("detector")
+    with pytest.raises(ModelError, match=r"translates nothing.*shipped for this"):
+        check_task(affinities, translates=True)
+    other = contract.model_copy(update={"modality": "em", "voxel_size": (40.0, 4.0, 4.0)})
+    with pytest.raises(ModelError, match=r"--rescale.*fits \(fib25-em"):
+        check_fits(dataclasses.replace(affinities, contract=other), (10, 10, 10))
+
+
+def test_a_detector_is_no_model_to_predict_or_translate_with(tmp_path):
+    contract = _contract(heads=[{"kind": "detector"}])
+    model = find_model(save_model(tmp_path / "toy", _network(contract), contract))
+    assert model.contract.task == "detector"
+    for translates in (False, True):
+        with pytest.raises(ModelError, match="detector of a cascade"):
+            check_task(model, translates=translates)
 
 
 def test_cost_counts_parameters_and_reach():

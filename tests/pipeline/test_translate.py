@@ -83,10 +83,12 @@ def test_arrays_hold_what_the_engine_says(clean, volume, translator):
     assert epistemic.mean() > 0.5 and aleatoric.std() > 0.5, "test invalid"
 
 
-def test_a_region_is_the_same_part_of_the_whole(clean, volume, translator, tmp_path):
+@pytest.mark.parametrize("workers", [[], ["--cluster", "local:2", "--memory", "6GB"]])
+def test_a_region_is_the_same_part_of_the_whole(clean, volume, translator, tmp_path, workers):
+    """It begins between chunks, and several workers write to one of them."""
     out = tmp_path / "out.zarr"
     where = ["--roi-offset", "440", "100", "150", "--roi-size", "200", "200", "160"]
-    assert run(command(volume, out, translator, *where)) == 0
+    assert run(command(volume, out, translator, *where, *workers)) == 0
     for name, part in arrays(out).items():
         assert part.offset == (440.0, 100.0, 150.0) and part.shape == (10, 40, 32)
         np.testing.assert_array_equal(part.read(), open_volume(f"{clean}/{name}").read(part.roi))
@@ -171,6 +173,20 @@ def test_what_is_wrong_is_said_in_one_line(line, volume, translator, tmp_path, m
     shown = capsys.readouterr().err
     assert re.search(WRONG[line], shown) and shown.count("\n") == 1, shown
     assert not (tmp_path / "out.zarr").exists()
+
+
+ASKED_WRONGLY = {
+    "evaluate {volume} {out}/em": "TRUTH is a translation. Name the translation first",
+    "evaluate {out}/aleatoric {out}/em": "map of uncertainty; name the translation",
+    "evaluate {out} {volume}": "Take another level, or resample one",
+}
+
+
+@pytest.mark.parametrize("line", ASKED_WRONGLY)
+def test_a_comparison_that_means_nothing_is_refused(line, clean, volume, capsys):
+    assert run([*line.format(out=clean, volume=volume).split(), "--quiet"]) == 2
+    shown = capsys.readouterr().err
+    assert ASKED_WRONGLY[line] in shown and shown.count("\n") == 1, shown
 
 
 def test_the_input_is_rescaled_to_the_model(volume, translator, tmp_path):

@@ -306,6 +306,10 @@ def test_a_run_tells_what_does_not_belong_together(toy, tmp_path):
         _changed(toy, translation=None, data__pairs=[], validation__pairs=[])
     with pytest.raises(SettingsError, match="learns from"):
         _changed(toy, data__volumes=[{"raw": "a", "labels": "b"}])
+    with pytest.raises(SettingsError, match="calibration_phantoms"):
+        _changed(toy, validation__calibration_phantoms=[{}])
+    with pytest.raises(SettingsError, match="mining"):
+        _changed(toy, mining__share=0.5)
     with pytest.raises(InputError, match="no pairs"):
         train(_changed(toy, data__pairs=[]), tmp_path / "run")
 

@@ -1,0 +1,65 @@
+"""Blocks of the network stage: which write to one chunk, and that a run keeps to those it began with."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from connectomics.blockwise.grid import Grid
+from connectomics.cli.main import run
+from connectomics.inference import predictor, translation_engine
+from connectomics.inference.memory import fixed_tile
+from connectomics.io.opening import open_volume
+from connectomics.pipeline.network_stage import _chunks, _sharing
+from tests.pipeline.test_translate import clean, command, translator, volume  # noqa: F401
+
+
+def chunks_of(block, scale, chunks):
+    spans = [
+        range(s.start * f // c, (s.stop * f - 1) // c + 1)
+        for s, f, c in zip(block.box, scale, chunks, strict=True)
+    ]
+    return set(itertools.product(*spans))
+
+
+@pytest.mark.parametrize("scale", [(1, 1, 1), (1, 2, 3)])
+@pytest.mark.parametrize(
+    ("start", "alone"), [((0, 0, 0), True), ((32, 64, 96), True), ((0, 0, 7), False), ((90, 1, 33), False)]
+)
+@pytest.mark.parametrize("shape", [(200, 70, 130), (40, 150, 300)])
+def test_blocks_that_write_to_one_chunk_are_kept_apart(scale, start, alone, shape):
+    grid = Grid(shape, (96, 128, 128), start)
+    core, low, fine = (
+        tuple(n * f for n, f in zip(e, scale, strict=True)) for e in (grid.block, start, shape)
+    )
+    chunks = _chunks(core, low, fine)
+    apart = _sharing(grid, scale, chunks)
+    touched = [(block.index, chunks_of(block, scale, chunks)) for block in grid]
+    for (one, mine), (other, theirs) in itertools.combinations(touched, 2):
+        near = all(abs(a - b) <= n for a, b, n in zip(one, other, apart, strict=True))
+        assert near or not mine & theirs, (one, other, chunks)
+    assert any(apart) is not alone
+
+
+def test_a_run_goes_on_with_the_tiles_it_began_with(clean, volume, translator, tmp_path, monkeypatch):  # noqa: F811
+    """Another device, or another share of the memory, would take others, and the ledger counts by them."""
+    out, edges, calls = tmp_path / "out.zarr", [16, 32], []
+    line = [word for word in command(volume, out, translator) if word not in ("--tile", "16")]
+    monkeypatch.setattr(
+        predictor, "choose_tile", lambda budget, cost, shape, rule: fixed_tile(edges[0], shape, rule)
+    )
+    engine = translation_engine.TranslationEngine.__call__
+
+    def interrupted(self, tile):
+        calls.append(tile.shape)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return engine(self, tile)
+
+    monkeypatch.setattr(translation_engine.TranslationEngine, "__call__", interrupted)
+    assert run(line) == 130
+    edges.pop(0)
+    assert run(line) == 0
+    for name in ("em", "aleatoric", "epistemic"):
+        expected = open_volume(f"{clean}/{name}").read()
+        np.testing.assert_array_equal(open_volume(f"{out}/{name}").read(), expected)

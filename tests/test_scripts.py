@@ -1,0 +1,32 @@
+"""Scripts that the README names answer a user's mistake with one line and exit code 2."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import save_translator
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+RECIPE = Path(__file__).parents[1] / "data" / "recipes" / "fib25-em.toml"
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("simulate_xray.py nothing.h5/raw out.zarr", "no such path"),
+        ("simulate_xray.py nothing.h5/raw out.zarr --set fctor=3", "'factor'"),
+        (f"calibrate.py no-such-model {RECIPE}", "no such model"),
+        (f"calibrate.py translator {RECIPE}", "predicts no affinities"),
+    ],
+)
+def test_a_mistake_gets_one_line(line, why, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_translator(tmp_path / "translator")
+    name, *arguments = line.split()
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+    shown = capsys.readouterr().err
+    assert stopped.value.code == 2 and why in shown and shown.count("\n") == 1, shown
