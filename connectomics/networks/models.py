@@ -134,6 +134,12 @@ def check_task(model: Model, *, translates: bool) -> None:
         The message names the command to use.
     """
     name = model.contract.name
+    detects = not model.contract.translates and not model.contract.offsets
+    if translates and detects:
+        raise ModelError(
+            f"model '{name}' is a detector and translates nothing. Name it in a cascade's level, or name a "
+            "model that translates ('connectomics models list')."
+        )
     if translates and not model.contract.translates:
         raise ModelError(
             f"model '{name}' predicts affinities and translates nothing. Run 'connectomics predict' or "

@@ -16,6 +16,7 @@ from connectomics.blockwise.pool import Cluster, Pool
 from connectomics.blockwise.progress import Progress
 from connectomics.blockwise.run import run_blocks, run_stream
 from connectomics.cascade.settings import Cascade
+from connectomics.errors import InputError
 from connectomics.inference.predictor import Predictor, predictor_for
 from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.tiles import scaled
@@ -23,8 +24,9 @@ from connectomics.io.ome_zarr import create_array, open_array
 from connectomics.io.place import Place
 from connectomics.io.volume import Volume
 from connectomics.networks.contract import Contract
-from connectomics.pipeline.cascade_stage import ROUNDS, CascadeChooser, Selection, tile_edge
+from connectomics.pipeline.cascade_stage import CascadeChooser, small_tiles
 from connectomics.pipeline.input import NetworkInput
+from connectomics.pipeline.selection import Selection
 from connectomics.roi import IntTriple, int_triple, triple
 
 log = logging.getLogger(__name__)
@@ -121,10 +123,11 @@ def run_network(
     the other chunks are not written. Returns which were.
     """
     region, volume = given.region, given.region.volume
-    if cascade is not None and inference.tile is None:
-        inference = inference.model_copy(update={"tile": tile_edge(cascade, given)})
     predictor = _predictor(given, inference, target.samples)
+    if cascade is not None and inference.tile is None:
+        inference = small_tiles(predictor, given, cascade, CHUNK // 2)
     core = predictor.lattice(volume.shape).core
+    _keep_lattice(run, target, core)
     for product in target.products:
         if not run.has(product.name):
             _create(run, given, product, predictor.form.scale, core)
@@ -154,7 +157,7 @@ def _follow(
     """Compute the tiles that the cascade chose; then, round by round, those into which objects lead."""
     numbers = new = chooser.first(grid)
     compute(Subset(grid, numbers))
-    for _ in range(ROUNDS if target.has_affinities else 0):
+    while target.has_affinities:  # an axon is followed by one tile a round, to its end
         new = chooser.called_back(Selection(grid, numbers), new, target.products[0].name)
         if not len(new):
             break
@@ -162,6 +165,26 @@ def _follow(
         numbers = np.union1d(numbers, new)
         compute(Subset(grid, numbers))
     return Selection(grid, numbers)
+
+
+def _keep_lattice(run: Run, target: Target, core: IntTriple) -> None:
+    """Note the tiles' size, on which the ledger's block numbers rest; refuse to go on with another.
+
+    Raises
+    ------
+    InputError
+        The run was begun with another: a worker's share of the memory has changed.
+    """
+    name = f"tiles-{target.step}"
+    before = run.ledger.noted(name)
+    if before is None:
+        run.ledger.note(name, {"core": list(core)})
+    elif list(before["core"]) != list(core):
+        raise InputError(
+            f"{run.path}: was begun with tiles of {tuple(before['core'])} voxels, here they would be {core}: "
+            "the memory is shared out among another number of workers. Give --cluster (or --tile) as before, "
+            "or begin afresh with --overwrite."
+        )
 
 
 def _create(run: Run, given: NetworkInput, product: Product, scale: IntTriple, core: IntTriple) -> None:

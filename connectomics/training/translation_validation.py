@@ -117,9 +117,7 @@ def score_translation(
         l1 (standard deviations of the target), psnr (dB; range 255 for uint8), ssim, nll (nats a voxel; with
         a variance head), misregistration (target voxels: the shift at which translation and target fit best).
     """
-    rows = [
-        _scores(*translate_pair([network], source, settings, [Pass(0)]), source) for source in sources
-    ]
+    rows = [_scores(*translate_pair([network], source, settings, [Pass(0)]), source) for source in sources]
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
 
 
