@@ -13,7 +13,7 @@ from connectomics.cascade.calibration import Chosen, Scored, choose_thresholds
 from connectomics.cascade.chunks import coarsened, counts, refined
 from connectomics.cascade.detectors import scorer
 from connectomics.cascade.labelled import Labelled, labelled_volumes
-from connectomics.cascade.levels import level_factor
+from connectomics.cascade.levels import level_factor, tile_edge
 from connectomics.cascade.settings import (
     CalibrationSettings,
     Cascade,
@@ -57,7 +57,7 @@ def calibrate(settings: CalibrationSettings, inference: InferenceSettings, progr
     volumes: list[Scored] = []
     spent = np.zeros((len(settings.levels), 2))
     for given in labelled_volumes(settings):
-        scored, seconds = _score(given, settings, inference)
+        scored, seconds = score_volume(given, settings, inference)
         volumes.append(scored)
         spent += seconds
         progress.advance("calibrate")
@@ -141,7 +141,7 @@ def _split(volumes: Sequence[Scored], share: float) -> tuple[list[Scored], list[
     return design + [volume for volume in volumes if not len(volume.objects)], proof
 
 
-def _score(
+def score_volume(
     given: Labelled, settings: CalibrationSettings, inference: InferenceSettings
 ) -> tuple[Scored, NDArray[np.float64]]:
     """Scores of every chunk of every level; and, per level, the seconds and the calls they took."""
@@ -182,7 +182,7 @@ def _fine_costs(settings: CalibrationSettings, inference: InferenceSettings) -> 
     noise = random.integers(0, 255, edges, np.uint8)
     read = noise.__getitem__
     # the core of a cascade's tile: a chunk of its finest coarse level
-    core = max(c * f for c, f in zip(settings.chunk, _finest_factor(settings), strict=True))
+    core = tile_edge(settings.chunk, _finest_factor(settings))
     found = []
     for tile in (core, None):
         predictor = predictor_for(model, inference.model_copy(update={"tile": tile}), read, edges)

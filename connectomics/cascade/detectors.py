@@ -1,6 +1,7 @@
 """Scores of chunks at a coarse level: from grey values alone, or from a network with a detector head."""
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -71,7 +72,7 @@ class ClassicalScorer:
 
 
 class _Predicts(Protocol):
-    def predict_box(self, read: Any, shape: Sequence[int], box: Box) -> NDArray[np.uint8]: ...
+    def predict_box(self, read: Any, shape: Sequence[int], box: Box, turn: Any) -> NDArray[np.uint8]: ...
 
 
 def _network_scorer(
@@ -86,12 +87,16 @@ def _network_scorer(
             f"model '{model.contract.name}': is no detector; train one with targets.detector = true."
         )
     check_fits(model, volume.voxel_size)
-    predictor: _Predicts = predictor_for(model, inference, volume.read_box, volume.shape)
+    # its own tiles, whatever those of the fine network: as calibrated, and no more computed than is asked
+    # for; chunks of one block may be asked for from several threads, one of which is at the network
+    own = inference.model_copy(update={"tile": max(chunk), "margin": None, "flips": 1})
+    predictor: _Predicts = predictor_for(model, own, volume.read_box, volume.shape)
+    turn = threading.Lock()
 
     def score(box: Box) -> NDArray[np.float32]:
         inner = voxels(box, chunk, volume.shape)
-        found = predictor.predict_box(volume.read_box, volume.shape, inner)[0].astype(np.float32) / 255
-        return _per_chunk(found, chunk, lambda values: values.max())
+        found = predictor.predict_box(volume.read_box, volume.shape, inner, turn)[0]
+        return _per_chunk(found.astype(np.float32) / 255, chunk, lambda values: values.max())
 
     return score
 

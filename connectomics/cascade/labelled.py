@@ -66,10 +66,17 @@ def _opened(one: LabelledVolume, settings: CalibrationSettings) -> Labelled:
     root = Path(settings.root)
     raw = open_volume(root / one.raw, settings.voxel_size)
     labels = open_volume(root / one.labels, settings.voxel_size)
-    if labels.shape != raw.shape or not np.allclose(labels.voxel_size, raw.voxel_size):
+    if not np.allclose(raw.voxel_size, settings.voxel_size, rtol=0.01):
         raise GeometryError(
-            f"{one.labels}: shape {labels.shape} at {labels.voxel_size} nm is not that of {one.raw}, "
-            f"{raw.shape} at {raw.voxel_size} nm."
+            f"{one.raw}: voxel size {raw.voxel_size} nm, but voxel_size is {settings.voxel_size} nm: a "
+            "cascade is calibrated at the voxel size of its volumes."
+        )
+    same = np.allclose(labels.voxel_size, raw.voxel_size)
+    same = same and np.allclose(labels.offset, raw.offset, rtol=0, atol=1e-3 * min(raw.voxel_size))
+    if labels.shape != raw.shape or not same:
+        raise GeometryError(
+            f"{one.labels}: shape {labels.shape} of {labels.voxel_size} nm at {labels.offset} nm is not that "
+            f"of {one.raw}, {raw.shape} of {raw.voxel_size} nm at {raw.offset} nm."
         )
     levels = [open_level(str(root / one.raw), settings.voxel_size, d.level) for d in settings.levels]
     return Labelled(one.raw, levels, _objects(labels, settings.chunk), counts(raw.shape, settings.chunk))
@@ -95,6 +102,8 @@ def _phantom(some: SparsePhantoms, seed: int, settings: CalibrationSettings) -> 
         factor = (factor[0] * step[0], factor[1] * step[1], factor[2] * step[2])
         if number in wanted:
             levels.append(Level(_in_memory(coarse, settings, factor, name), factor, True))
+    if len(levels) < len(wanted):
+        raise InputError(f"cascade: phantoms of shape {some.shape} have no level {deepest}; enlarge them.")
     return Labelled(name, levels, _objects(labels, settings.chunk), counts(some.shape, settings.chunk))
 
 

@@ -1,13 +1,13 @@
 """The coarse levels of a volume that a cascade looks at: from its pyramid, or averaged from it on the way."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from connectomics.cascade.chunks import counts
 from connectomics.errors import InputError
+from connectomics.inference.memory import LARGEST_CORE
 from connectomics.io.opening import open_source, open_volume
 from connectomics.io.pyramid import plan_levels
 from connectomics.io.volume import Volume
@@ -51,7 +51,7 @@ def open_level(location: str, voxel_size: Sequence[float] | None, level: int) ->
     Raises
     ------
     InputError
-        The pyramid's level is not the finest one halved.
+        The volume is too small for it.
     """
     finest = open_volume(location, voxel_size)
     source = open_source(location, voxel_size)
@@ -70,7 +70,21 @@ def open_level(location: str, voxel_size: Sequence[float] | None, level: int) ->
     return Level(read_rescaled(finest, expected), factor, False)
 
 
-def covered(shape: IntTriple, factor: IntTriple, chunk: IntTriple) -> IntTriple:
-    """Chunks of a level along z, y, x that it takes to cover the finest voxels, cut ones included."""
-    z, y, x = (math.ceil(n / (f * c)) for n, f, c in zip(shape, factor, chunk, strict=True))
+def meeting(box: Iterable[slice], chunk: IntTriple, factor: IntTriple) -> tuple[slice, slice, slice]:
+    """Chunks of a level that meet a box of finest voxels.
+
+    Examples
+    --------
+    >>> meeting((slice(0, 10), slice(8, 9), slice(7, 17)), (4, 4, 4), (1, 1, 2))
+    (slice(0, 3, None), slice(2, 3, None), slice(0, 3, None))
+    """
+    z, y, x = (
+        slice(s.start // (c * f), -(-s.stop // (c * f))) for s, c, f in zip(box, chunk, factor, strict=True)
+    )
     return z, y, x
+
+
+def tile_edge(chunk: IntTriple, factor: IntTriple) -> int:
+    """Edge, in finest voxels, of the tiles that a cascade chooses among: a chunk of its finest coarse level,
+    no larger than the tiles of a run without a cascade."""
+    return min(LARGEST_CORE, max(c * f for c, f in zip(chunk, factor, strict=True)))

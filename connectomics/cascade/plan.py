@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.blockwise.progress import Progress
-from connectomics.cascade.chunks import counts
 from connectomics.cascade.detectors import Score, scorer
-from connectomics.cascade.levels import Level, open_level
+from connectomics.cascade.levels import Level, meeting, open_level
 from connectomics.cascade.settings import Cascade
 from connectomics.errors import InputError
 from connectomics.inference.settings import InferenceSettings
@@ -60,9 +59,25 @@ class Plan:
     pays: bool
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a plan is for.
+
+    Attributes
+    ----------
+    location, voxel_size
+        The volume, and its voxel size (nm zyx) where it carries none.
+    box : tuple of slice, optional
+        Voxels of a region; default: all.
+    """
+
+    location: str
+    voxel_size: Sequence[float] | None = None
+    box: tuple[slice, slice, slice] | None = None
+
+
 def plan_cascade(
-    location: str,
-    voxel_size: Sequence[float] | None,
+    part: Part,
     cascade: Cascade,
     inference: InferenceSettings,
     *,
@@ -70,7 +85,7 @@ def plan_cascade(
     seed: int,
     progress: Progress,
 ) -> Plan:
-    """Sample coarsest chunks of a volume, follow each down its levels, and project the calls.
+    """Sample coarsest chunks of a volume or region, follow each down its levels, and project the calls.
 
     Chunks are drawn without replacement, each with the same probability, so the interval holds however
     objects cluster. What was not sampled is drawn DRAWS times from what the sample leaves open: the share
@@ -79,8 +94,8 @@ def plan_cascade(
 
     Parameters
     ----------
-    location, voxel_size
-        The volume.
+    part
+        The volume, or a region of it.
     cascade
         What would run.
     inference
@@ -94,17 +109,16 @@ def plan_cascade(
     """
     if sample < 8:
         raise InputError(f"--sample: at least 8 chunks say something of a volume, got {sample}.")
-    finest = open_volume(location, voxel_size)
-    check_voxel_size(cascade, finest.voxel_size, location)
-    tree = _Tree(location, voxel_size, finest.shape, cascade, inference)
+    finest = open_volume(part.location, part.voxel_size)
+    check_voxel_size(cascade, finest.voxel_size, part.location)
+    tree = _Tree(part, finest.shape, cascade, inference)
     top = math.prod(tree.shapes[-1])
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(top, min(sample, top), replace=False))
     progress.start("plan", len(chosen), 0)
     rows = []
     for number in chosen:
-        z, y, x = np.unravel_index(int(number), tree.shapes[-1])
-        rows.append(tree.follow((int(z), int(y), int(x))))
+        rows.append(tree.follow(tree.coarsest(int(number))))
         progress.advance("plan")
     progress.finish("plan")
     draws = project(np.array(rows), top, tree.most, random)
@@ -121,32 +135,39 @@ def check_voxel_size(cascade: Cascade, voxel_size: Sequence[float], location: st
 
 
 class _Tree:
-    """The chunks of all levels of a volume, and which are called below a coarsest one."""
+    """The chunks of all levels of a part of a volume, and which are called below a coarsest one."""
 
-    def __init__(
-        self,
-        location: str,
-        voxel_size: Sequence[float] | None,
-        shape: IntTriple,
-        cascade: Cascade,
-        inference: InferenceSettings,
-    ) -> None:
+    def __init__(self, part: Part, shape: IntTriple, cascade: Cascade, inference: InferenceSettings) -> None:
         self.cascade = cascade
         self.levels: list[Level] = [
-            open_level(location, voxel_size, one.detector.level) for one in cascade.levels
+            open_level(part.location, part.voxel_size, one.detector.level) for one in cascade.levels
         ]
         self.scores: list[Score] = [
             scorer(one.detector, level.volume, cascade.chunk, inference)
             for one, level in zip(cascade.levels, self.levels, strict=True)
         ]
-        fine = counts(shape, cascade.chunk)
         self.factors = [(1, 1, 1), *(level.factor for level in self.levels)]
-        self.shapes = [counts(fine, factor) for factor in self.factors]
+        box = part.box or tuple(slice(0, n) for n in shape)
+        self.spans = [meeting(box, cascade.chunk, factor) for factor in self.factors]
+        self.shapes = [[s.stop - s.start for s in spans] for spans in self.spans]
 
     @property
     def most(self) -> list[int]:
         """Calls per level, the finest first, below one coarsest chunk in which everything passes."""
         return [math.prod(a // b for a, b in zip(self.factors[-1], f, strict=True)) for f in self.factors]
+
+    @property
+    def voxels_read(self) -> list[int]:
+        """Voxels that a call at each level reads, context apart: finest ones, where no level is stored."""
+        stored = [True, *(level.stored for level in self.levels)]
+        each = math.prod(self.cascade.chunk)
+        return [each * (1 if s else math.prod(f)) for s, f in zip(stored, self.factors, strict=True)]
+
+    def coarsest(self, number: int) -> IntTriple:
+        """Place of a coarsest chunk, given its number among those that meet the part."""
+        places = np.unravel_index(number, self.shapes[-1])
+        z, y, x = (s.start + int(i) for s, i in zip(self.spans[-1], places, strict=True))
+        return z, y, x
 
     def follow(self, index: IntTriple) -> list[int]:
         """Calls at each level, the finest first, below (and at) one coarsest chunk."""
@@ -168,8 +189,8 @@ class _Tree:
     def _children(self, level: int, index: IntTriple) -> list[IntTriple]:
         ratio = [a // b for a, b in zip(self.factors[level + 1], self.factors[level], strict=True)]
         spans = [
-            range(i * r, min(n, (i + 1) * r))
-            for i, r, n in zip(index, ratio, self.shapes[level], strict=True)
+            range(max(s.start, i * r), min(s.stop, (i + 1) * r))
+            for i, r, s in zip(index, ratio, self.spans[level], strict=True)
         ]
         return [(z, y, x) for z in spans[0] for y in spans[1] for x in spans[2]]
 
@@ -245,7 +266,7 @@ def _plan(
         seconds_low=float(seconds_low),
         seconds_high=float(seconds_high),
         single_level_seconds=single,
-        gigabytes_read=float(calls.sum() * voxels * itemsize / 1e9),
+        gigabytes_read=float(calls @ np.array(tree.voxels_read) * itemsize / 1e9),
         gigabytes_written=float(calls[0] * voxels * 3 / 1e9),
         peak_bytes=cascade.fine_bytes,
         sampled=sampled,

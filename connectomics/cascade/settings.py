@@ -1,5 +1,6 @@
 """Settings of a calibration, and the cascade file that comes of it."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,10 +8,13 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from connectomics.errors import InputError, SettingsError, did_you_mean
-from connectomics.roi import IntTriple, Triple
 from connectomics.settings import Settings
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+Edge = Annotated[int, Field(ge=1)]
+Length = Annotated[float, Field(gt=0)]
+Edges = tuple[Edge, Edge, Edge]
+Lengths = tuple[Length, Length, Length]
 Classical = Literal["dark", "bright", "variance"]
 
 
@@ -63,7 +67,7 @@ class SparsePhantoms(Settings):
     """Seed of the first."""
     count: int = Field(default=4, ge=1)
     """How many, with consecutive seeds; those without an object count for nothing."""
-    shape: IntTriple = (256, 256, 256)
+    shape: Edges = (256, 256, 256)
     """Voxels of each, z y x."""
     density: float = Field(default=0.05, gt=0, le=1)
     """Share of the chunks that any axon touches."""
@@ -80,9 +84,9 @@ class CalibrationSettings(Settings):
     """What it is for, in a sentence."""
     modality: Literal["xray", "em"] = "xray"
     """Kind of image."""
-    voxel_size: Triple
+    voxel_size: Lengths
     """nm, zyx, at the finest level."""
-    chunk: IntTriple = (32, 32, 32)
+    chunk: Edges = (32, 32, 32)
     """Voxels of a chunk, at every level, z y x: at level k it covers 2^k times as much along each axis."""
     fine_model: str | None = None
     """Model that runs at the finest level: its time a chunk is measured. Else give fine_seconds."""
@@ -142,9 +146,9 @@ class Cascade(Settings):
     """What it is for."""
     modality: Literal["xray", "em"]
     """Kind of image."""
-    voxel_size: Triple
+    voxel_size: Lengths
     """nm, zyx, at the finest level."""
-    chunk: IntTriple
+    chunk: Edges
     """Voxels of a chunk, at every level."""
     levels: tuple[CascadeLevel, ...] = Field(min_length=1)
     """Coarse levels, the finest first."""
@@ -160,6 +164,14 @@ class Cascade(Settings):
     """Objects that the promise was tested on."""
     lost: int
     """How many of them the thresholds lost."""
+
+    @field_validator("levels")
+    @classmethod
+    def _finest_first(cls, value: tuple[CascadeLevel, ...]) -> tuple[CascadeLevel, ...]:
+        numbers = [one.detector.level for one in value]
+        if any(a >= b for a, b in itertools.pairwise(numbers)):
+            raise ValueError(f"must be of different levels, the finest first; got levels {numbers}")
+        return value
 
 
 def read_cascade(name_or_path: str) -> Cascade:

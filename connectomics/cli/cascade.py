@@ -5,14 +5,12 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from connectomics.cli.options import REPORT, Report, deliver
+from connectomics.cli.options import REGION, REPORT, Region, Report, deliver
 from connectomics.cli.segment import NETWORK, Network
 from connectomics.cli.session import session
 from connectomics.io.place import local_path
 
 cascade = App(name="cascade", help="Coarse-to-fine detection: calibrate a cascade, plan a run with it.")
-
-VoxelSize = Annotated[tuple[float, float, float] | None, Parameter(name="--voxel-size")]
 
 
 @cascade.command
@@ -52,7 +50,7 @@ def plan(
     cascade: str,
     sample: int = 512,
     seed: int = 0,
-    voxel_size: VoxelSize = None,
+    region: Region = REGION,
     network: Network = NETWORK,
     report: Report = REPORT,
 ) -> None:
@@ -68,13 +66,11 @@ def plan(
         Coarsest chunks to look at, drawn at random; all, where there are no more.
     seed
         Of that draw.
-    voxel_size
-        Voxel size of a volume that carries none, nm (z y x).
     """
     from connectomics.pipeline.cascade import plan_run
 
     with session(report) as display:
-        result = plan_run(volume, voxel_size, cascade, sample, seed, network, display)
+        result = plan_run(volume, region, cascade, sample, seed, network, display)
     lines = [
         f"level {one['level']}: {one['calls']:.0f} of {one['chunks']} chunks "
         f"({one['calls_low']:.0f} to {one['calls_high']:.0f})"

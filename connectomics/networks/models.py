@@ -150,14 +150,14 @@ def check_task(model: Model, *, translates: bool) -> None:
     """
     name, task = model.contract.name, model.contract.task
     wanted = "translation" if translates else "affinities"
-    if task == wanted:
+    if task == wanted or (task == "detector" and not translates):  # whose channel predict may well write
         return
     does = {
         "affinities": "predicts affinities and translates nothing. Run 'connectomics predict' or "
         "'connectomics segment' with it",
         "translation": "predicts no affinities: it translates. Run 'connectomics translate' with it, and "
         "segment OUT.zarr/em with another model",
-        "detector": "predicts no affinities: it is the detector of a cascade. Name it in the recipe of "
+        "detector": "is the detector of a cascade and translates nothing. Name it in the recipe of "
         "'connectomics cascade calibrate'",
     }[task]
     shipped = suggest_models(wanted)

@@ -2,19 +2,20 @@
 
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from connectomics.blockwise.progress import Progress
 from connectomics.cascade.calibrate import calibrate
-from connectomics.cascade.plan import plan_cascade
+from connectomics.cascade.plan import Part, plan_cascade
 from connectomics.cascade.settings import CalibrationSettings, Cascade, read_cascade
 from connectomics.errors import InputError, OutputExistsError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.files import write_atomically
+from connectomics.io.opening import open_volume
 from connectomics.io.staging import unwritable
+from connectomics.pipeline.region import select_region
 from connectomics.pipeline.settings import RegionSettings
 from connectomics.settings import read_toml
 
@@ -61,7 +62,7 @@ def calibrate_cascade(
 
 def plan_run(
     location: str,
-    voxel_size: Sequence[float] | None,
+    region: RegionSettings,
     cascade: str,
     sample: int,
     seed: int,
@@ -69,16 +70,14 @@ def plan_run(
     progress: Progress,
 ) -> dict[str, Any]:
     """What a run would take; see `connectomics.cascade.plan.plan_cascade`."""
-    plan = plan_cascade(
-        location,
-        voxel_size,
-        read_cascade(cascade),
-        inference,
-        sample=sample,
-        seed=seed,
-        progress=progress,
-    )
-    return asdict(plan)
+    chosen = read_cascade(cascade)
+    part = _part(location, region)
+    return asdict(plan_cascade(part, chosen, inference, sample=sample, seed=seed, progress=progress))
+
+
+def _part(location: str, region: RegionSettings) -> Part:
+    box = select_region(open_volume(location, region.voxel_size), region).box
+    return Part(location, region.voxel_size, box)
 
 
 def cascade_for(
@@ -105,9 +104,8 @@ def cascade_for(
             "--cascade goes with no --rescale: convert the volume to the model's voxel size first."
         )
     found = read_cascade(cascade)
-    plan = plan_cascade(
-        location, region.voxel_size, found, inference, sample=PLAN_SAMPLE, seed=0, progress=progress
-    )
+    part = _part(location, region)
+    plan = plan_cascade(part, found, inference, sample=PLAN_SAMPLE, seed=0, progress=progress)
     if plan.pays:
         return found
     log.warning(

@@ -29,8 +29,7 @@ class NetworkInput:
         self, command: str, inference: InferenceSettings, cascade: Cascade | None = None
     ) -> dict[str, Any]:
         """What decides whether two runs are the same run: device, engine and threads do not."""
-        chosen = {} if cascade is None else {"cascade": cascade.model_dump(mode="json")}
-        return chosen | {
+        return _identity_of(cascade) | {
             "command": command,
             "version": __version__,
             "input": describe_input(self.region.volume),
@@ -39,6 +38,16 @@ class NetworkInput:
             "rescale": self.rescaled,
             "inference": inference.model_dump(include={"tile", "margin", "flips", "memory", "precision"}),
         }
+
+
+def _identity_of(cascade: Cascade | None) -> dict[str, Any]:
+    """What a cascade is: its file, and the weights of the networks that it names."""
+    if cascade is None:
+        return {}
+    names = [one.detector.model for one in cascade.levels if one.detector.model is not None]
+    return {"cascade": cascade.model_dump(mode="json")} | (
+        {"detectors": [find_model(name).sha256 for name in names]} if names else {}
+    )
 
 
 def open_input(location: str, model_name: str, settings: RegionSettings, rescale: bool) -> NetworkInput:

@@ -47,6 +47,8 @@ def write_labels(stage: Stage, nodes: Nodes) -> None:
         if stage.empty(block.box):
             return
         doubt = voxel_uncertainty(stage.affinities.read_box(block.box), stage.calibration.voxels)
+        if stage.computed is not None:
+            doubt[~stage.computed.mask(block.box)] = 0
         volumes["uncertainty"].write_box(block.box, doubt)
 
     stage.run_blocks("labels", work)

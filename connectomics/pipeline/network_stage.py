@@ -23,8 +23,9 @@ from connectomics.io.ome_zarr import create_array, open_array
 from connectomics.io.place import Place
 from connectomics.io.volume import Volume
 from connectomics.networks.contract import Contract
-from connectomics.pipeline.cascade_stage import ROUNDS, CascadeChooser, Selection, tile_edge
+from connectomics.pipeline.cascade_stage import CascadeChooser, small_tiles
 from connectomics.pipeline.input import NetworkInput
+from connectomics.pipeline.selection import Selection
 from connectomics.roi import IntTriple, int_triple, triple
 
 log = logging.getLogger(__name__)
@@ -121,9 +122,9 @@ def run_network(
     the other chunks are not written. Returns which were.
     """
     region, volume = given.region, given.region.volume
-    if cascade is not None and inference.tile is None:
-        inference = inference.model_copy(update={"tile": tile_edge(cascade, given)})
     predictor = _predictor(given, inference, target.samples)
+    if cascade is not None and inference.tile is None:
+        inference = small_tiles(predictor, given, cascade, CHUNK // 2)
     core = _settled_core(run, predictor, volume.shape)
     grid = Grid(region.shape, core, int_triple([s.start % c for s, c in zip(region.box, core, strict=True)]))
     scale = predictor.form.scale
@@ -155,7 +156,7 @@ def _follow(
     """Compute the tiles that the cascade chose; then, round by round, those into which objects lead."""
     numbers = new = chooser.first(grid)
     compute(Subset(grid, numbers))
-    for _ in range(ROUNDS if target.has_affinities else 0):
+    while target.has_affinities:  # an axon is followed by one tile a round, to its end
         new = chooser.called_back(Selection(grid, numbers), new, target.products[0].name)
         if not len(new):
             break

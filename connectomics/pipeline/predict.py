@@ -6,14 +6,16 @@ from connectomics.blockwise.output import open_run
 from connectomics.blockwise.progress import Progress
 from connectomics.cascade.settings import Cascade
 from connectomics.inference.settings import InferenceSettings
+from connectomics.io.ome_zarr import open_array
 from connectomics.io.place import Place
 from connectomics.io.pyramid import build_pyramid
+from connectomics.networks.contract import Contract
 from connectomics.networks.models import check_task
-from connectomics.pipeline.cascade_stage import FOLDER as CASCADE_FOLDER
-from connectomics.pipeline.cascade_stage import computed_tiles
+from connectomics.pipeline.chunk_scoring import FOLDER as CASCADE_FOLDER
 from connectomics.pipeline.input import open_input
-from connectomics.pipeline.network_stage import Target, run_network
+from connectomics.pipeline.network_stage import Product, Target, run_network
 from connectomics.pipeline.resources import open_pool, pyramid_levels, release_memory, share_inference
+from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.uncertainty_stage import PRODUCT as UNCERTAINTY
 from connectomics.pipeline.uncertainty_stage import write_uncertainty
@@ -37,6 +39,9 @@ def predict_volume(
 ) -> dict[str, Any]:
     """Write ``OUT.zarr/prediction``, (c, z, y, x) uint8, and ``uncertainty``; resumes when called again.
 
+    Of a detector (of a cascade's coarse level) the prediction is its one channel, 255 times the probability
+    that a voxel lies in an object; there is no ``uncertainty`` then.
+
     See `connectomics.pipeline.segment.segment_volume` for the parameters.
 
     Returns
@@ -49,25 +54,33 @@ def predict_volume(
     offsets = given.model.contract.offsets
     calibration = Calibration.parse(given.model.contract.calibration)
     identity = given.identity("predict", inference, cascade)
+    target = _target(given.model.contract, run_settings.gpu_per_worker)
+    names = PRODUCTS if offsets else (PRODUCT,)
     with open_run(out, "predict", identity, [*PRODUCTS, CASCADE_FOLDER], **run_settings.claim) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         with open_pool(run_settings) as pool:
-            contract = given.model.contract
-            target = Target.affinities(PRODUCT, contract, len(offsets), run_settings.gpu_per_worker)
             share = share_inference(inference, run_settings)
             chosen = run_network(run, given, share, target, pool, progress, cascade)
             release_memory()
-            write_uncertainty(run, PRODUCT, calibration, pool, progress, chosen)
+            if offsets:
+                write_uncertainty(run, PRODUCT, calibration, pool, progress, chosen)
         levels = pyramid_levels(given.region.shape)
-        for name in PRODUCTS if levels > 1 else ():
+        for name in names if levels > 1 else ():
             build_pyramid(run.path, name, levels)
         report = {
             "output": str(out),
-            "shape": [len(offsets), *given.region.shape],
+            "shape": list(open_array(run.path, PRODUCT).array.shape),
             "offsets": offsets,
-            "calibrated": {UNCERTAINTY: calibration.said[UNCERTAINTY]},
+            "calibrated": {UNCERTAINTY: calibration.said[UNCERTAINTY]} if offsets else {},
         }
         report |= computed_tiles(chosen)
         run.ledger.note("complete", report)
     return report
+
+
+def _target(contract: Contract, on_gpus: bool) -> Target:
+    if contract.offsets:
+        return Target.affinities(PRODUCT, contract, len(contract.offsets), on_gpus)
+    channels = contract.without_auxiliary().out_channels
+    return Target(PRODUCT, (Product(PRODUCT, slice(0, channels)),), on_gpus)

@@ -8,12 +8,12 @@ from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.output import Run, open_run
 from connectomics.blockwise.progress import Progress
 from connectomics.cascade.settings import Cascade
+from connectomics.errors import ModelError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.place import Place
 from connectomics.networks.models import Model, check_task
-from connectomics.pipeline.cascade_stage import FOLDER as CASCADE_FOLDER
-from connectomics.pipeline.cascade_stage import computed_tiles
+from connectomics.pipeline.chunk_scoring import FOLDER as CASCADE_FOLDER
 from connectomics.pipeline.edge_stage import collect_edges
 from connectomics.pipeline.fragment_stage import make_fragments
 from connectomics.pipeline.graph_memory import BYTES_PER_EDGE
@@ -22,6 +22,7 @@ from connectomics.pipeline.input import open_input
 from connectomics.pipeline.label_stage import PRODUCTS, build_pyramids, write_labels
 from connectomics.pipeline.network_stage import Target, run_network
 from connectomics.pipeline.resources import block_for_memory, open_pool, release_memory, share_inference
+from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.stage import Stage
 from connectomics.roi import IntTriple
@@ -135,6 +136,11 @@ def segment_affinities(stage: Stage) -> dict[str, Any]:
 def segmentation_settings(model: Model, given: Mapping[str, Any]) -> SegmentationSettings:
     """The model's own settings, overridden by what the user gave."""
     check_task(model, translates=False)
+    if not model.contract.offsets:
+        raise ModelError(
+            f"model '{model.contract.name}' predicts no affinities; it cannot segment. A detector is named "
+            "in a cascade's level, and the cascade goes to --cascade."
+        )
     return SegmentationSettings.parse({**model.contract.segmentation, **given}, "segmentation settings")
 
 

@@ -17,7 +17,7 @@ from connectomics.io.files import write_atomically
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.tables import read_table
 from connectomics.io.volume import Volume
-from connectomics.pipeline.cascade_stage import Selection
+from connectomics.pipeline.selection import Selection
 from connectomics.roi import IntTriple
 from connectomics.segmentation.calibration import UNCALIBRATED, Calibration
 from connectomics.segmentation.settings import SegmentationSettings

@@ -14,11 +14,11 @@ from connectomics.io.place import Place
 from connectomics.io.pyramid import build_pyramid
 from connectomics.networks.contract import Contract
 from connectomics.networks.models import check_task, find_model
-from connectomics.pipeline.cascade_stage import FOLDER as CASCADE_FOLDER
-from connectomics.pipeline.cascade_stage import computed_tiles
+from connectomics.pipeline.chunk_scoring import FOLDER as CASCADE_FOLDER
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Product, Target, run_network
 from connectomics.pipeline.resources import open_pool, pyramid_levels, share_inference
+from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 
 log = logging.getLogger(__name__)

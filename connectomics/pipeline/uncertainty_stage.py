@@ -8,7 +8,7 @@ from connectomics.blockwise.pool import Pool
 from connectomics.blockwise.progress import Progress
 from connectomics.blockwise.run import run_blocks
 from connectomics.io.ome_zarr import create_array, open_array
-from connectomics.pipeline.cascade_stage import Selection
+from connectomics.pipeline.selection import Selection
 from connectomics.segmentation.calibration import Calibration
 from connectomics.segmentation.uncertainty import voxel_uncertainty
 
@@ -58,7 +58,10 @@ def write_uncertainty(
     def work(block: Block) -> None:
         if computed is not None and computed.empty(block.box):
             return
-        array.write_box(block.box, voxel_uncertainty(affinities.read_box(block.box), calibration.voxels))
+        doubt = voxel_uncertainty(affinities.read_box(block.box), calibration.voxels)
+        if computed is not None:
+            doubt[~computed.mask(block.box)] = 0
+        array.write_box(block.box, doubt)
 
     grid = Grid(affinities.shape, (EDGE, EDGE, EDGE))
     run_blocks(PRODUCT, grid, work, run.ledger, pool=pool, progress=progress)

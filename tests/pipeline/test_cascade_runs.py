@@ -11,6 +11,7 @@ from connectomics.cli.main import run
 from connectomics.inference.normalisation import sample_affine
 from connectomics.io.opening import open_volume
 from connectomics.pipeline import cascade_stage
+from connectomics.pipeline.chunk_scoring import PASSED, REJECTED
 from tests.conftest import VOXEL_SIZE
 
 SHAPE = (32, 64, 256)
@@ -92,7 +93,7 @@ def test_axons_go_on_where_the_cascade_saw_nothing(between, volume, whole, model
     said = json.loads(report.read_text())
     assert 0 < said["tiles_computed"] < said["tiles"]
     verdicts = open_volume(f"{tmp_path}/o.zarr/cascade/level_1").read()
-    assert (verdicts == cascade_stage.REJECTED).any() and (verdicts == cascade_stage.PASSED).any()
+    assert (verdicts == REJECTED).any() and (verdicts == PASSED).any()
 
 
 def test_without_calling_back_the_rod_is_cut(between, volume, whole, model, tmp_path, monkeypatch):
@@ -152,12 +153,16 @@ def test_a_cascade_that_would_not_pay_computes_everything(volume, whole, model, 
     [
         ({"voxel_size": (30.0, 30.0, 30.0)}, "calibrated at"),
         ({"levels": []}, "levels"),
+        ({"levels": "reversed"}, "finest first"),
+        ({"chunk": [0, 16, 16]}, "chunk"),
     ],
 )
 def test_cascades_that_do_not_fit_are_refused(between, volume, model, tmp_path, capsys, change, words):
     path = tmp_path / "wrong.json"
-    values = json.loads(cascade_file(tmp_path, between).read_text()) | change
-    path.write_text(json.dumps(values))
+    values = json.loads(cascade_file(tmp_path, between).read_text())
+    if change.get("levels") == "reversed":
+        change = {"levels": values["levels"][::-1]}
+    path.write_text(json.dumps(values | change))
     arguments = ["segment", volume, str(tmp_path / "o.zarr"), "--model", str(model), "--cascade", str(path)]
     assert run(arguments) == 2
     assert words in capsys.readouterr().err
