@@ -61,7 +61,7 @@ def test_the_contract_says_that_it_detects(detector):
     contract = find_model(detector).contract
     assert [head.kind for head in contract.heads] == ["detector"]
     assert contract.offsets == () and contract.out_channels == 1 and not contract.translates
-    assert 0.6 < contract.scores["balanced_accuracy"] <= 1
+    assert 0.6 < contract.scores["validation_balanced_accuracy"] <= 1
 
 
 def test_a_cascade_scores_chunks_with_it_one_by_one_as_together(detector, blobs):
