@@ -92,7 +92,7 @@ def run_part(options) -> None:
     if not pending:
         return
     cascades = {name: calibrated(name, options) for name in ("two", "three")}
-    warm = phantom_of(options.folder, 0.3, 64)
+    warm = phantom_of(options.folder, 1.0, 64)
     for cascade in (None, cascades["two"]):
         segmented(warm, options.folder / "warm-up.zarr", cascade)
     for density in pending:
