@@ -12,16 +12,17 @@ and started at any time. FOLDER keeps phantoms, cascade files and outputs.
 `run`: a phantom (seed 2000, medium) is written once with its pyramid, then segmented with phantom-xnh at one
 level (at its best tile size) and with a cascade of two and of three levels, all in one run, after a warm-up.
 The network stage is everything from the first coarse chunk to the last affinity; the whole is that, the
-segmentation, and the plan that decides whether the cascade pays, without building pyramids. `calls` are chunks
-looked at per level, the finest first, before objects called tiles back; `expected_calls` is the clustered
-formula fed with the measured prevalence, sensitivity and false-positive rate; `expected_seconds` takes each
-level's seconds from the cascade file. `kept` is the share of axons all of whose chunks passed, which is what a
-cascade promises; `recall` that of axons of which at least half the voxels are labelled in the end.
+segmentation, and the plan that decides whether the cascade pays, without building pyramids. `calls` are
+chunks looked at per level, the finest first, before objects called tiles back; `expected_calls` is the
+clustered formula fed with the measured prevalence, sensitivity and false-positive rate; `expected_seconds`
+takes each level's seconds from the cascade file. `kept` is the share of axons all of whose chunks passed,
+which is what a cascade promises; `recall` that of axons of which half the voxels are labelled in the end.
 
 `promise`: phantoms at 132 nm, chunks of 8 voxels, levels 1 and 2, darkness alone. Each calibration has seeds
 of its own; all are tested on one further set with at least 50 times their objects.
 
-`plan`: a phantom at 132 nm; each seed draws another sample of coarsest chunks; the truth is the count of all.
+`plan`: phantoms at 132 nm of density 0.1; each seed draws another sample of coarsest chunks; the truth
+is the count of all.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from connectomics.cascade.calibrate import calibrate, score_volume
 from connectomics.cascade.calibration import Scored, calls_per_level
 from connectomics.cascade.chunks import coarsened
 from connectomics.cascade.labelled import labelled_volumes
-from connectomics.cascade.plan import Part, plan_cascade
+from connectomics.cascade.plan import Part, Plan, plan_cascade
 from connectomics.cascade.settings import CalibrationSettings, Cascade, read_cascade
 from connectomics.cascade.theory import Rates, expect
 from connectomics.errors import InputError
@@ -48,6 +49,7 @@ from connectomics.inference.settings import InferenceSettings
 from connectomics.io.opening import open_volume
 from connectomics.phantom.phantom import Phantom
 from connectomics.phantom.settings import PhantomSettings
+from connectomics.pipeline.cascade import PLAN_SAMPLE
 from connectomics.pipeline.chunk_scoring import PASSED
 from connectomics.pipeline.phantom import write_phantom
 from connectomics.pipeline.segment import segment_volume
@@ -58,6 +60,7 @@ from connectomics.settings import read_toml
 DATA = Path(__file__).parents[1] / "data"
 MODEL, SEED, SIZE = "phantom-xnh", 2000, 33.0
 COARSE = 132.0
+PLAN_DENSITY = 0.1
 CALIBRATION_SEED, TEST_SEED, PLAN_SEED = 100_000, 1_000_000, 2_000_000
 KEYS = {"run": ("density", "edge"), "promise": ("set", "recall", "confidence"), "plan": ("seed", "edge")}
 
@@ -89,7 +92,7 @@ def run_part(options) -> None:
     if not pending:
         return
     cascades = {name: calibrated(name, options) for name in ("two", "three")}
-    warm = phantom_of(options.folder, 0.3, 64)
+    warm = phantom_of(options.folder, 1.0, 64)
     for cascade in (None, cascades["two"]):
         segmented(warm, options.folder / "warm-up.zarr", cascade)
     for density in pending:
@@ -149,10 +152,7 @@ def measured(group: Path, density: float, cascade: Cascade | None, options) -> d
     out = options.folder / "segmented.zarr"
     planned, began = None, time.perf_counter()
     if cascade is not None:
-        settings = InferenceSettings()
-        planned = plan_cascade(
-            Part(f"{group}/xray"), cascade, settings, sample=256, seed=0, progress=Silent()
-        )
+        planned = plan(Part(f"{group}/xray"), cascade, PLAN_SAMPLE, 0)
     planning = time.perf_counter() - began
     report, clock, whole = segmented(group, out, cascade)
     stage = [step for step in clock.began if step == "affinities" or step.startswith("cascade-")]
@@ -193,7 +193,7 @@ def truth_and_scores(group: Path, density: float, out: Path, chunk) -> tuple[dic
         hit = said[tuple(places.T)] > 0
         for one in np.unique(ids):
             mine = ids == one
-            voxels[int(one)] = voxels.get(int(one), np.zeros(2)) + (mine.sum(), hit[mine].sum())
+            voxels[int(one)] = voxels.get(int(one), 0) + np.array([mine.sum(), hit[mine].sum()])
             if chunk is not None:
                 rows = np.unique((places[mine] + (z, 0, 0)) // np.array(chunk), axis=0)
                 chunks.setdefault(int(one), set()).update(map(tuple, rows.tolist()))
@@ -253,7 +253,7 @@ def coarse_settings(first_seed: int, count: int, options) -> CalibrationSettings
 
 
 def promise_part(options) -> None:
-    count = options.count or 8
+    count = options.count or 4
     settings = coarse_settings(0, 1, options).promise
     key = {"recall": settings.recall, "confidence": settings.confidence}
     pending = [n for n in range(options.number) if not finished(options, set=n, **key)]
@@ -293,6 +293,10 @@ def kept_objects(volume: Scored, thresholds: list[float]) -> np.ndarray:
     return np.array(found, bool)
 
 
+def plan(part: Part, cascade: Cascade, sample: int, seed: int) -> Plan:
+    return plan_cascade(part, cascade, InferenceSettings(), sample=sample, seed=seed, progress=Silent())
+
+
 def plan_part(options) -> None:
     pending = [n for n in range(options.number) if not finished(options, seed=n, edge=options.edge)]
     if not pending:
@@ -304,17 +308,11 @@ def plan_part(options) -> None:
     cascade, truths = read_cascade(str(path)), {}
     for seed in pending:
         which = seed % options.volumes
-        group = phantom_of(options.folder, options.density, options.edge, COARSE, PLAN_SEED + 1000 + which)
+        group = phantom_of(options.folder, PLAN_DENSITY, options.edge, COARSE, PLAN_SEED + 1000 + which)
         part = Part(f"{group}/xray")
-
-        def plan(sample: int, draw: int, part: Part = part):
-            return plan_cascade(
-                part, cascade, InferenceSettings(), sample=sample, seed=draw, progress=Silent()
-            )
-
         if which not in truths:
-            truths[which] = plan(10**9, 0)
-        true, said = truths[which], plan(options.sample, seed)
+            truths[which] = plan(part, cascade, 10**9, 0)
+        true, said = truths[which], plan(part, cascade, options.sample, seed)
         level = said.levels[0]
         keep(
             options.table,
@@ -382,12 +380,12 @@ def show_promise(rows: list[dict], recall: float, confidence: float) -> None:
     misses = sum(row["kept"] < recall for row in made)
     value = binomtest(misses, len(made), 1 - confidence, alternative="greater").pvalue
     ratio = min(row["tested"] / row["objects"] for row in made)
+    kept = np.mean([row["kept"] for row in made])
+    calls = np.mean([row["calls"][0] for row in made])
     print(
-        f"\npromise of {recall:g} with confidence {confidence:g}: {misses} of {len(made)} calibrations missed "
-        f"it (p = {value:.3f} for at most {1 - confidence:.2g}; {len(rows) - len(made)} sets too small); mean "
-        f"recall {np.mean([row['kept'] for row in made]):.4f}; fine chunks called "
-        f"{np.mean([row['calls'][0] for row in made]):.3f} of all; at least {ratio:.0f} times as many objects "
-        "in the test"
+        f"\npromise of {recall:g} with confidence {confidence:g}: {misses} of {len(made)} calibrations "
+        f"missed it (p = {value:.3f}; {len(rows) - len(made)} sets were too small); mean recall "
+        f"{kept:.4f}; fine chunks called {calls:.3f} of all; tested on {ratio:.0f} or more times the objects"
     )
 
 
@@ -411,11 +409,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--table", type=Path, default=DATA / "cascade.json")
     parser.add_argument("--edge", type=int, help="voxels; default: 512 (run), 256 (plan)")
     parser.add_argument("--densities", type=float, nargs="+", default=[0.01, 0.05, 0.10, 0.30])
-    parser.add_argument("--density", type=float, default=0.1, help="of the phantoms of promise and plan")
+    parser.add_argument("--density", type=float, default=0.5, help="of phantoms to calibrate at 132 nm on")
     parser.add_argument("--two", type=Path, help="cascade file of two levels; default: calibrated here")
     parser.add_argument("--three", type=Path, help="cascade file of three levels")
     parser.add_argument("--number", type=int, help="calibrations (200) or seeds of a plan (100)")
-    parser.add_argument("--count", type=int, help="phantoms of a calibration; default: the recipe's, 8, 16")
+    parser.add_argument("--count", type=int, help="phantoms of a calibration; default: the recipe's, 4, 16")
     parser.add_argument("--shape", type=int, help="edge of a calibration's phantoms, voxels")
     parser.add_argument("--ratio", type=float, default=50.0, help="promise: phantoms tested on, per phantom")
     parser.add_argument(

@@ -110,6 +110,11 @@ def _check_targets(settings: TrainSettings, sources: Sequence[Source], held_out:
             "targets.detector: is learnt from painted labels with the plain loss; set no skeletons, no other "
             "losses and no mining."
         )
+    if settings.targets.detector and not any(bool((source.labels == 0).any()) for source in sources):
+        raise SettingsError(
+            "targets.detector: no voxel of the data is background, so there is nothing to tell objects from; "
+            "where 0 in the labels means no object, set background = 'true' for the volume."
+        )
     if settings.targets.lsd and any(source.traces is not None for source in sources):
         raise SettingsError(
             "targets.lsd: shape descriptors need whole objects; with skeletons set lsd = false."

@@ -7,7 +7,7 @@ import pytest
 from connectomics.cascade.detectors import scorer
 from connectomics.cascade.settings import Detector
 from connectomics.cli.main import run
-from connectomics.errors import ModelError
+from connectomics.errors import ModelError, SettingsError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.opening import open_volume
 from connectomics.io.volume import Volume
@@ -39,8 +39,12 @@ def blobs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def detector(blobs, tmp_path_factory):
     """Trained for a few seconds."""
-    volume = {"raw": "blobs.h5/raw", "labels": "blobs.h5/labels"}
-    settings = TrainSettings.parse(
+    return train(recipe(blobs), tmp_path_factory.mktemp("detector") / "run")
+
+
+def recipe(blobs, **background) -> TrainSettings:
+    volume = {"raw": "blobs.h5/raw", "labels": "blobs.h5/labels"} | (background or {"background": "true"})
+    return TrainSettings.parse(
         {
             "steps": 60,
             "crop": [16, 16, 16],
@@ -54,14 +58,18 @@ def detector(blobs, tmp_path_factory):
             "export": {"name": "blobs", "margin": [4, 4, 4], "half_precision": False},
         }
     )
-    return train(settings, tmp_path_factory.mktemp("detector") / "run")
+
+
+def test_labels_without_background_are_refused(blobs, tmp_path):
+    with pytest.raises(SettingsError, match="no voxel of the data is background"):
+        train(recipe(blobs, background="unlabelled"), tmp_path / "run")
 
 
 def test_the_contract_says_that_it_detects(detector):
     contract = find_model(detector).contract
     assert [head.kind for head in contract.heads] == ["detector"]
     assert contract.offsets == () and contract.out_channels == 1 and not contract.translates
-    assert 0.6 < contract.scores["balanced_accuracy"] <= 1
+    assert 0.6 < contract.scores["validation_balanced_accuracy"] <= 1
 
 
 def test_a_cascade_scores_chunks_with_it_one_by_one_as_together(detector, blobs):
