@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,6 +193,7 @@ def choose_thresholds(
     recall: float,
     confidence: float,
     coverage: float,
+    unit: Literal["object", "volume"] = "object",
 ) -> Chosen:
     """The thresholds that should cost least, of those that keep the promise.
 
@@ -200,8 +202,9 @@ def choose_thresholds(
     `design` volumes a path of thresholds is chosen (how much each level may lose); then on the `proof`
     volumes, which had no part in that, each object gets one score, the last step of the path at which it is
     kept, and the threshold is an order statistic of these scores (`tolerance_rank`). One score an object,
-    made of all its chunks and all levels, leaves errors free to depend on each other within an object;
-    objects are taken as independent of each other.
+    made of all its chunks and all levels, leaves errors free to depend on each other within an object.
+    Objects are taken as independent of each other, or, with `unit` "volume", only those of different volumes:
+    then one object is drawn of each, and the promise is for a random object of a random volume.
 
     Parameters
     ----------
@@ -211,22 +214,27 @@ def choose_thresholds(
         Seconds a call: coarse levels, finest first, and the finest level.
     recall, confidence, coverage
         The promise, each in 0..1.
+    unit
+        What counts as one independent draw.
 
     Raises
     ------
     InputError
-        Too few objects for the promise; the message says how many it takes.
+        Too few objects (or volumes) for the promise; the message says how many it takes.
     """
-    count = sum(len(volume.objects) for volume in proof)
+    by_volume = unit == "volume"
+    count = sum(1 if by_volume else len(volume.objects) for volume in proof if len(volume.objects))
     rank = tolerance_rank(count, recall, confidence)
     if not rank:
         raise InputError(
-            f"cascade: {count} objects are too few to promise a recall of {recall:g} with confidence "
+            f"cascade: {count} {unit}s are too few to promise a recall of {recall:g} with confidence "
             f"{confidence:g}; it takes {fewest_objects(recall, confidence)}, beside those that they are "
             "designed on. Give more volumes, or promise less."
         )
     path = _cheapest_path(design, costs, fine_cost, recall, coverage)
-    steps = np.sort(np.concatenate([path.object_steps(volume, coverage) for volume in proof]))
+    scores = [path.object_steps(volume, coverage) for volume in proof if len(volume.objects)]
+    random = np.random.default_rng(0)
+    steps = np.sort([random.choice(s) for s in scores] if by_volume else np.concatenate(scores))
     step = int(steps[rank - 1])
     thresholds = tuple(float(t) for t in path.thresholds[:, step])
     return Chosen(thresholds, count, int((steps < step).sum()))

@@ -49,6 +49,9 @@ class Promise(Settings):
     """Probability, over the drawing of the calibration volumes, that this holds."""
     coverage: float = Field(default=1.0, gt=0, le=1)
     """An object is kept where this share of the chunks that it lies in passes every level."""
+    unit: Literal["object", "volume"] = "object"
+    """What counts as one independent draw: each object, or one object of each volume. Where the objects of a
+    volume stand or fall together, only volumes keep the promise; it takes as many of them as else objects."""
 
 
 class LabelledVolume(Settings):
@@ -161,7 +164,7 @@ class Cascade(Settings):
     promise: Promise
     """What the thresholds keep."""
     objects: int
-    """Objects that the promise was tested on."""
+    """Objects that the promise was tested on, one of each volume where that is the unit."""
     lost: int
     """How many of them the thresholds lost."""
 

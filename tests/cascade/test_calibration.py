@@ -77,6 +77,23 @@ def test_promise_is_kept_over_many_calibrations(coverage):
     assert np.mean(calls) < 0.6  # not by passing everything
 
 
+def test_volumes_as_the_unit_count_once_each_and_make_thresholds_more_cautious():
+    rng = np.random.default_rng(11)
+    design, proof = ([drawn(rng) for _ in range(n)] for n in (3, 12))
+    chosen = {
+        unit: choose_thresholds(
+            design, proof, [1.0, 1.0], 20.0, recall=0.8, confidence=0.9, coverage=1.0, unit=unit
+        )
+        for unit in ("object", "volume")
+    }
+    assert (chosen["object"].objects, chosen["volume"].objects) == (120, 12)
+    assert max(chosen["volume"].thresholds) < max(chosen["object"].thresholds)
+    with pytest.raises(InputError, match="12 volumes are too few.*it takes 22"):
+        choose_thresholds(
+            design, proof, [1.0, 1.0], 20.0, recall=0.9, confidence=0.9, coverage=1.0, unit="volume"
+        )
+
+
 def test_a_threshold_without_proof_breaks_the_promise():
     """Negative control: the quantile of the design volumes themselves is too bold."""
     rng = np.random.default_rng(6)
