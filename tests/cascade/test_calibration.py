@@ -88,7 +88,7 @@ def test_volumes_as_the_unit_count_once_each_and_make_thresholds_more_cautious()
     }
     assert (chosen["object"].objects, chosen["volume"].objects) == (120, 12)
     assert max(chosen["volume"].thresholds) < max(chosen["object"].thresholds)
-    with pytest.raises(InputError, match="12 volumes are too few.*it takes 22"):
+    with pytest.raises(InputError, match=r"12 volumes are too few.*it takes 22"):
         choose_thresholds(
             design, proof, [1.0, 1.0], 20.0, recall=0.9, confidence=0.9, coverage=1.0, unit="volume"
         )
