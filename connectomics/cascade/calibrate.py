@@ -65,7 +65,7 @@ def calibrate(settings: CalibrationSettings, inference: InferenceSettings, progr
     design, proof = _split(volumes, settings.design_share)
     costs = [float(seconds / calls) for seconds, calls in spent]
     fine, dense, peak = _fine_costs(settings, inference)
-    chosen = choose_thresholds(design, proof, costs, fine, **settings.promise.model_dump())
+    chosen = choose_thresholds(design, proof, costs, fine, settings.promise)
     return Cascade(
         name=settings.name,
         description=settings.description,

@@ -4,12 +4,12 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.cascade.chunks import coarsened, refined
+from connectomics.cascade.settings import Promise
 from connectomics.errors import InputError
 from connectomics.roi import IntTriple
 
@@ -189,22 +189,18 @@ def choose_thresholds(
     proof: Sequence[Scored],
     costs: Sequence[float],
     fine_cost: float,
-    *,
-    recall: float,
-    confidence: float,
-    coverage: float,
-    unit: Literal["object", "volume"] = "object",
+    promise: Promise,
 ) -> Chosen:
     """The thresholds that should cost least, of those that keep the promise.
 
-    The promise: with probability `confidence` over the drawing of the calibration volumes, at least a share
-    `recall` of all objects keep at least a share `coverage` of their chunks, through all levels. On the
+    The promise: with probability ``confidence`` over the drawing of the calibration volumes, at least a share
+    ``recall`` of all objects keep at least a share ``coverage`` of their chunks, through all levels. On the
     `design` volumes a path of thresholds is chosen (how much each level may lose); then on the `proof`
     volumes, which had no part in that, each object gets one score, the last step of the path at which it is
     kept, and the threshold is an order statistic of these scores (`tolerance_rank`). One score an object,
     made of all its chunks and all levels, leaves errors free to depend on each other within an object.
-    Objects are taken as independent of each other, or, with `unit` "volume", only those of different volumes:
-    then one object is drawn of each, and the promise is for a random object of a random volume.
+    Objects are taken as independent of each other, or, with ``unit`` "volume", only those of different
+    volumes: then one object is drawn of each, and the promise is for a random object of a random volume.
 
     Parameters
     ----------
@@ -212,22 +208,21 @@ def choose_thresholds(
         Volumes with scores; none may be in both.
     costs, fine_cost
         Seconds a call: coarse levels, finest first, and the finest level.
-    recall, confidence, coverage
-        The promise, each in 0..1.
-    unit
-        What counts as one independent draw.
+    promise
+        What they must keep.
 
     Raises
     ------
     InputError
         Too few objects (or volumes) for the promise; the message says how many it takes.
     """
-    by_volume = unit == "volume"
+    recall, confidence, coverage = promise.recall, promise.confidence, promise.coverage
+    by_volume = promise.unit == "volume"
     count = sum(1 if by_volume else len(volume.objects) for volume in proof if len(volume.objects))
     rank = tolerance_rank(count, recall, confidence)
     if not rank:
         raise InputError(
-            f"cascade: {count} {unit}s are too few to promise a recall of {recall:g} with confidence "
+            f"cascade: {count} {promise.unit}s are too few to promise a recall of {recall:g} with confidence "
             f"{confidence:g}; it takes {fewest_objects(recall, confidence)}, beside those that they are "
             "designed on. Give more volumes, or promise less."
         )

@@ -118,8 +118,7 @@ def run_network(
     In one process, reading, network and writing are overlapped; on a cluster each worker loads the network
     once and has two blocks at a time. Blocks are counted in voxels of the input, the arrays may be finer.
 
-    With a cascade only the tiles that it chooses are computed, and those into which objects lead from there;
-    the other chunks are not written. Returns which were.
+    With a cascade only tiles that it chooses, or into which objects lead, are computed; returns which.
     """
     region, volume = given.region, given.region.volume
     predictor = _predictor(given, inference, target.samples)

@@ -13,6 +13,7 @@ from connectomics.cascade.calibration import (
     tolerance_rank,
 )
 from connectomics.cascade.chunks import coarsened, refined
+from connectomics.cascade.settings import Promise
 from connectomics.errors import InputError
 
 FACTORS = ((2, 2, 2), (4, 4, 4))
@@ -47,7 +48,7 @@ def kept(volume: Scored, thresholds, coverage) -> list[bool]:
 
 def choose(rng, **promise):
     design, proof = ([drawn(rng) for _ in range(n)] for n in (3, 6))
-    return choose_thresholds(design, proof, [1.0, 1.0], 20.0, **promise)
+    return choose_thresholds(design, proof, [1.0, 1.0], 20.0, Promise(**promise))
 
 
 @pytest.mark.parametrize("recall", [0.8, 0.95])
@@ -82,16 +83,14 @@ def test_volumes_as_the_unit_count_once_each_and_make_thresholds_more_cautious()
     design, proof = ([drawn(rng) for _ in range(n)] for n in (3, 12))
     chosen = {
         unit: choose_thresholds(
-            design, proof, [1.0, 1.0], 20.0, recall=0.8, confidence=0.9, coverage=1.0, unit=unit
+            design, proof, [1.0, 1.0], 20.0, Promise(recall=0.8, confidence=0.9, unit=unit)
         )
         for unit in ("object", "volume")
     }
     assert (chosen["object"].objects, chosen["volume"].objects) == (120, 12)
     assert max(chosen["volume"].thresholds) < max(chosen["object"].thresholds)
     with pytest.raises(InputError, match=r"12 volumes are too few.*it takes 22"):
-        choose_thresholds(
-            design, proof, [1.0, 1.0], 20.0, recall=0.9, confidence=0.9, coverage=1.0, unit="volume"
-        )
+        choose_thresholds(design, proof, [1.0, 1.0], 20.0, Promise(recall=0.9, confidence=0.9, unit="volume"))
 
 
 def test_a_threshold_without_proof_breaks_the_promise():

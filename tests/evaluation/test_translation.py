@@ -206,6 +206,7 @@ def test_other_images_need_to_be_called_images(written, capsys):
     real, out = str(written / "real.zarr/em"), str(written / "out.zarr/em")
     assert scores_of(written, real, out, "--image")["l1"] > 1
     assert "voi_sum" in scores_of(written, real, real), "uint8 may be labels"
-    assert run(["evaluate", str(written / "out.zarr/aleatoric"), real, "--quiet"]) == 0
+    assert run(["evaluate", str(written / "out.zarr/aleatoric"), real]) == 2
+    assert "is a map of uncertainty" in capsys.readouterr().err
     assert run(["evaluate", str(written / "real.zarr"), str(written / "out.zarr/aleatoric")]) == 2
-    assert "--image" in capsys.readouterr().err
+    assert "Name the translation first" in capsys.readouterr().err

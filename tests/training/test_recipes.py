@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from connectomics.cascade.settings import CalibrationSettings
 from connectomics.networks.models import find_model
 from connectomics.settings import apply_overrides, read_toml
 from connectomics.training.settings import TrainSettings
@@ -17,12 +18,20 @@ RECIPES = Path(__file__).parents[2] / "data/recipes"
 GIVEN_BY_ITS_SCRIPT = {name: ["data.phantoms=[{}]"] for name in ("supervision", "translation-judge")}
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+TRAININGS = sorted(path for path in RECIPES.glob("*.toml") if not path.stem.endswith("-cascade"))
+
+
+@pytest.mark.parametrize("recipe", TRAININGS, ids=lambda path: path.stem)
 def test_a_recipe_is_read(recipe):
     values = apply_overrides(read_toml(recipe), GIVEN_BY_ITS_SCRIPT.get(recipe.stem, []))
     settings = TrainSettings.parse(values, str(recipe))
     assert settings.data.volumes or settings.data.pairs or settings.data.phantoms
     assert settings.export.name == recipe.stem or recipe.stem in GIVEN_BY_ITS_SCRIPT
+
+
+def test_the_recipe_of_a_cascade_is_read():
+    settings = CalibrationSettings.parse(read_toml(RECIPES / "xnh-cascade.toml"))
+    assert settings.name == "xnh-cascade" and settings.promise.unit == "volume"
 
 
 @pytest.fixture
