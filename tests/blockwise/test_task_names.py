@@ -40,6 +40,7 @@ def test_tasks_are_forgotten(tmp_path, monkeypatch):
         task_names.REMEMBERED = 10
 
     with cluster(tmp_path) as (address, _), connect(address) as pool:
+        pool.client.wait_for_workers(2)
         pool.client.run_on_scheduler(forget_early)
         pool.client.run(forget_early)
         run_blocks("step", Grid((1, 1, 50), (1, 1, 1)), nothing, Ledger(tmp_path / "ledger"), pool=pool)
