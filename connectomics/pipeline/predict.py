@@ -10,7 +10,7 @@ from connectomics.io.ome_zarr import open_array
 from connectomics.io.place import Place
 from connectomics.io.pyramid import build_pyramid
 from connectomics.networks.contract import Contract
-from connectomics.networks.models import check_task
+from connectomics.networks.models import check_task, find_model
 from connectomics.pipeline.chunk_scoring import FOLDER as CASCADE_FOLDER
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Product, Target, run_network
@@ -49,8 +49,8 @@ def predict_volume(
     dict
         Output, shape, affinity offsets, and whether the uncertainty is calibrated.
     """
+    check_task(find_model(model_name), translates=False)
     given = open_input(location, model_name, region, rescale)
-    check_task(given.model, translates=False)
     offsets = given.model.contract.offsets
     calibration = Calibration.parse(given.model.contract.calibration)
     identity = given.identity("predict", inference, cascade)

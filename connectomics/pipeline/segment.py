@@ -12,7 +12,7 @@ from connectomics.errors import ModelError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.place import Place
-from connectomics.networks.models import Model, check_task
+from connectomics.networks.models import Model, check_task, find_model
 from connectomics.pipeline.chunk_scoring import FOLDER as CASCADE_FOLDER
 from connectomics.pipeline.edge_stage import collect_edges
 from connectomics.pipeline.fragment_stage import make_fragments
@@ -82,6 +82,7 @@ def segment_volume(
     dict
         Output, counts of fragments, edges and segments, settings used.
     """
+    check_task(find_model(model_name), translates=False)  # before its voxel size, which is no advice then
     given = open_input(location, model_name, region, rescale)
     settings = segmentation_settings(given.model, segmentation)
     calibration = calibration_of(given.model, settings)
