@@ -120,7 +120,7 @@ def _numbered(
     order = np.cumsum(ids != 0)
     count = int(order.max(initial=0))
     if count >= MAX_OBJECTS or (zero_is_unlabelled and not count):
-        raise InputError(f"labels: need 1 to {MAX_OBJECTS - 1} objects, got {count}; label 0 is unlabelled here.")
+        raise InputError(f"labels: need 1 to {MAX_OBJECTS - 1} objects, got {count}; 0 is unlabelled here.")
     numbers = order.astype(label_type(count))
     numbers[ids == 0] = UNLABELLED if zero_is_unlabelled else 0
     result = np.full(shape, UNLABELLED, numbers.dtype)
