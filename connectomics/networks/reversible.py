@@ -1,16 +1,18 @@
 """Reversible sequences: the backward pass computes activations again from the outputs, and stores none."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
+from torch.autograd.graph import get_gradient_edge
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.checkpoint import checkpoint, get_device_states, set_device_states
 
 Pair = tuple[torch.Tensor, torch.Tensor]
+Gradients = list[torch.Tensor | None]
 
 
 class Coupling(nn.Module):
@@ -119,43 +121,44 @@ class _Recomputed(torch.autograd.Function):
     def backward(ctx: Any, d1: torch.Tensor, d2: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         y1, y2 = ctx.saved_tensors
         ctx.maybe_clear_saved_tensors()  # unless the graph is retained, only y1 and y2 hold them from here on
-        found: list[torch.Tensor | None] = []
+        found: Gradients = []
         with _autocast(ctx.autocast):
             for coupling, (for_first, for_second) in zip(
                 reversed(ctx.couplings), reversed(ctx.drawn), strict=True
             ):
-                added, seen = _again(coupling.second, y1, for_second)
-                y2 = y2 - added.detach()
-                back, of_second = _differentiate(coupling.second, added, seen, d2)
+                added, undo = _again(coupling.second, y1, for_second)
+                y2 = y2 - added
+                del added  # its graph is enough for what follows
+                back, of_second = undo(d2)
                 d1 = d1 + back
-                del added, seen, back
-                added, seen = _again(coupling.first, y2, for_first)
-                y1 = y1 - added.detach()
-                back, of_first = _differentiate(coupling.first, added, seen, d1)
+                del back, undo
+                added, undo = _again(coupling.first, y2, for_first)
+                y1 = y1 - added
+                del added
+                back, of_first = undo(d1)
                 d2 = d2 + back
-                del added, seen, back
+                del back, undo
                 found = [*of_first, *of_second, *found]
         return None, d1, d2, *found
 
 
 def _again(
     function: nn.Module, seen: torch.Tensor, drawn: "_RandomState"
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a function added, this time with its graph, and the leaf that it saw."""
+) -> tuple[torch.Tensor, Callable[[torch.Tensor], tuple[torch.Tensor, Gradients]]]:
+    """What a function added, and how a gradient for that becomes those for what it saw and its weights."""
     leaf = seen.detach().requires_grad_()
     with torch.enable_grad(), drawn.replayed():
-        return function(leaf), leaf
-
-
-def _differentiate(
-    function: nn.Module, added: torch.Tensor, seen: torch.Tensor, gradient: torch.Tensor
-) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
-    """Gradients for what a function saw and for its parameters (None where one is frozen)."""
+        added = function(leaf)
+    edge, kind = get_gradient_edge(added), added.dtype
     learnt = [p.requires_grad for p in function.parameters()]
     wanted = [p for p in function.parameters() if p.requires_grad]
-    back, *rest = torch.autograd.grad(added, [seen, *wanted], gradient.to(added.dtype))
-    each = iter(rest)
-    return back, [next(each) if learns else None for learns in learnt]
+
+    def undo(gradient: torch.Tensor) -> tuple[torch.Tensor, Gradients]:
+        back, *rest = torch.autograd.grad([edge], [leaf, *wanted], [gradient.to(kind)])
+        each = iter(rest)
+        return back, [next(each) if learns else None for learns in learnt]
+
+    return added.detach(), undo
 
 
 class _RandomState:
