@@ -50,7 +50,8 @@ class BlockShape:
     expansion : int
         Channels in the middle, over those outside.
     group_width : int
-        Channels that one 3^3 filter reads: 1 is depthwise, 0 is all of them.
+        Channels that one 3^3 filter reads: 1 is depthwise, 0 is all of them. Default: 1 for ``inverted``, 0
+        for ``plain``.
     dropout : float
         Share of the middle's channels dropped in training.
     gain : float
@@ -58,16 +59,16 @@ class BlockShape:
         should stay about as large as what they are added to.
     """
 
-    kind: Literal["inverted", "plain"] = "inverted"
-    expansion: int = 2
-    group_width: int = 1
+    kind: Literal["inverted", "plain"] = "plain"
+    expansion: int = 1
+    group_width: int | None = None
     dropout: float = 0.0
     gain: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("inverted", "plain"):
             raise ValueError(f"block must be 'inverted' or 'plain', got {self.kind!r}")
-        if self.expansion < 1 or self.group_width < 0:
+        if self.expansion < 1 or (self.group_width or 0) < 0:
             raise ValueError("expansion must be at least 1 and group_width at least 0")
 
 
@@ -83,7 +84,8 @@ def make_function(channels: int, shape: BlockShape) -> nn.Sequential:
     """
     middle = channels * shape.expansion
     spatial_in = middle if shape.kind == "inverted" else channels
-    width = shape.group_width or spatial_in
+    wanted = (1 if shape.kind == "inverted" else 0) if shape.group_width is None else shape.group_width
+    width = wanted or spatial_in
     if spatial_in % width:
         raise ValueError(
             f"group_width {width} does not divide the {spatial_in} channels of a 3^3 convolution"

@@ -25,8 +25,9 @@ class ReversibleShape:
         Reversible blocks of each level, on the way down and again on the way up.
     strides : sequence, optional
         Step into each level, along all axes or zyx; the first is 1. Default: 1, then 2.
-    block, expansion, group_width : str, int, int
-        As `kind`, `expansion` and `group_width` of `BlockShape`.
+    block, expansion, group_width : str, int, int, the last optional
+        As `kind`, `expansion` and `group_width` of `BlockShape`. Plain by default: depthwise convolutions
+        are slow on a CPU, above all their gradients (scripts/benchmark_reversible.py).
     dropout : float
         Share of the channels dropped in the blocks of the bottom and of the way up, the finest level apart.
     reversible : bool
@@ -39,9 +40,9 @@ class ReversibleShape:
     filters: Sequence[int] = (32, 64, 128, 256)
     blocks: int | Sequence[int] = 2
     strides: Sequence[int | Sequence[int]] | None = None
-    block: Literal["inverted", "plain"] = "inverted"
-    expansion: int = 2
-    group_width: int = 1
+    block: Literal["inverted", "plain"] = "plain"
+    expansion: int = 1
+    group_width: int | None = None
     dropout: float = 0.0
     reversible: bool = True
     checkpoint: bool = True

@@ -51,9 +51,7 @@ def relative(got, expected):
     return float((got - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize(
-    "block", [{"block": "inverted"}, {"block": "plain", "expansion": 1, "group_width": 0}]
-)
+@pytest.mark.parametrize("block", [{"block": "inverted", "expansion": 2}, {"block": "plain"}])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-8)])
 @pytest.mark.parametrize("parameters", [{}, {"checkpoint": False}, CHECKPOINTED])
 def test_gradients_are_those_of_stored_activations(block, dtype, tolerance, parameters):
