@@ -135,7 +135,8 @@ def _held_bytes(settings: TrainSettings, sources: Sequence[Any]) -> int:
 def growing_crops(shape: IntTriple, divisor: IntTriple, most: Sequence[int]) -> list[IntTriple]:
     """Crops from the smallest that the network takes, each an edge's step larger than the one before.
 
-    The edge that lags most behind the proportions of `shape` grows first, of equals the last; none grows beyond `most`.
+    The edge that lags most behind the proportions of `shape` grows first, of equals the last; none grows
+    beyond `most`.
 
     Examples
     --------

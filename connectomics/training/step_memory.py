@@ -103,10 +103,10 @@ def _grown(settings: TrainSettings) -> int:
     cuda = settings.device != "cpu" and torch.cuda.is_available()
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    before = _restart_high_water()
+    before = restart_high_water()
     with tempfile.TemporaryDirectory() as folder:
         run_trainer(module, Path(folder), [], Trainer)
-    return torch.cuda.max_memory_reserved() + _CONTEXT if cuda else _high_water() - before
+    return torch.cuda.max_memory_reserved() + _CONTEXT if cuda else high_water() - before
 
 
 def _made_up(settings: TrainSettings) -> NetworkTraining:
@@ -132,7 +132,7 @@ def _made_up(settings: TrainSettings) -> NetworkTraining:
     return (DetectorTraining if settings.targets.detector else AffinityTraining)(settings, [source])
 
 
-def _restart_high_water() -> int:
+def restart_high_water() -> int:
     """Bytes that this process holds now, from which its high-water mark starts again where it can."""
     marks = Path("/proc/self/clear_refs")
     if marks.exists():
@@ -140,7 +140,7 @@ def _restart_high_water() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _high_water() -> int:
+def high_water() -> int:
     """The most bytes that this process has held."""
     status = Path("/proc/self/status")
     if status.exists():
