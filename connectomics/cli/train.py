@@ -22,17 +22,18 @@ def train(
     Parameters
     ----------
     config
-        The recipe; those that made the shipped models are in data/recipes.
+        The recipe; those that made the shipped models are in data/recipes. A folder of annotations that
+        `adapt select` wrote holds one, too: name the folder.
     output
         Folder of the run. Default: runs/NAME-OF-CONFIG.
     overrides
         Replace a setting of the recipe, as section.key=value; may be given many times.
     """
-    from connectomics.settings import apply_overrides, read_toml
     from connectomics.training.settings import TrainSettings
+    from connectomics.training.train import read_recipe
     from connectomics.training.train import train as run_training
 
-    settings = TrainSettings.parse(apply_overrides(read_toml(config), overrides or []), str(config))
+    settings = TrainSettings.parse(read_recipe(config, overrides or []), str(config))
     with session(report):
         model = run_training(settings, local_path(output or Path("runs") / config.stem, "--output"))
     deliver({"model": str(model)}, report, "train")

@@ -14,9 +14,11 @@ from typing import Any
 
 from connectomics.errors import ConnectomicsError, InputError, SettingsError
 from connectomics.networks.checkpoint import save_model
+from connectomics.networks.models import find_model
 from connectomics.settings import apply_overrides, read_toml
+from connectomics.training.annotations import RECIPE, recipe_values, with_annotations
 from connectomics.training.calibrate import calibrated
-from connectomics.training.callbacks import LAST, Checkpoints, Metrics, Validation
+from connectomics.training.callbacks import Checkpoints, Metrics, Validation
 from connectomics.training.detector import DetectorTraining
 from connectomics.training.exporting import make_contract, pooled
 from connectomics.training.fitting import check_crop, claim, fit, start_from
@@ -26,6 +28,7 @@ from connectomics.training.module import AffinityTraining
 from connectomics.training.phantoms import load_phantoms
 from connectomics.training.rounds import Rounds
 from connectomics.training.settings import TrainSettings
+from connectomics.training.source_features import remember_sources
 from connectomics.training.sources import Source
 
 _log = logging.getLogger(__name__)
@@ -55,7 +58,7 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     OutputExistsError
         A run with other settings is there.
     """
-    folder = Path(output)
+    folder, settings = Path(output), with_annotations(settings)
     check_crop(settings)
     if claim(folder, settings):
         _log.info("%s: this run is complete already.", folder)
@@ -79,7 +82,7 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
         held_out = [replace(source, mean=moments[0], std=moments[1]) for source in held_out]
     module = (DetectorTraining if settings.targets.detector else AffinityTraining)(settings, sources)
     if settings.start_from is not None:
-        start_from(module, Path(settings.start_from) / LAST)
+        start_from(module, settings.start_from)
     metrics = Metrics(folder / "metrics.csv", settings.log_every)
     validation = Validation(held_out, metrics)
     callbacks: list[Any] = [metrics, Checkpoints(folder, settings.checkpoint_every), validation]
@@ -95,7 +98,16 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
         save_model(
             folder / "model", module.average.cpu(), contract, half_precision=settings.export.half_precision
         )
+        remember_sources(find_model(folder / "model"), sources, settings.export.features)
     return folder / "model"
+
+
+def read_recipe(config: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Values of a recipe; `config` may be a folder of annotations, which holds one."""
+    path = Path(config)
+    if path.is_dir():
+        path = path / RECIPE
+    return apply_overrides(recipe_values(path, read_toml(path)), overrides)
 
 
 def _check_targets(settings: TrainSettings, sources: Sequence[Source], held_out: Sequence[Source]) -> None:
@@ -133,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
-        values = apply_overrides(read_toml(options.config), options.set)
+        values = read_recipe(options.config, options.set)
         train(TrainSettings.parse(values, options.config), options.output)
     except ConnectomicsError as error:
         logging.getLogger(__name__).error("%s", error)

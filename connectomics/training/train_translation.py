@@ -12,7 +12,7 @@ from connectomics.errors import InputError
 from connectomics.networks.checkpoint import load_network, save_model
 from connectomics.networks.contract import Normalisation
 from connectomics.networks.models import Model, find_model
-from connectomics.training.callbacks import LAST, Checkpoints, Metrics, Validation
+from connectomics.training.callbacks import Checkpoints, Metrics, Validation
 from connectomics.training.exporting import make_contract, pooled
 from connectomics.training.fitting import claim, fit, start_from
 from connectomics.training.pair_loading import check_crop_fits, load_pairs, load_phantom_pairs
@@ -100,7 +100,7 @@ def _train_member(
         return find_model(target)
     module = TranslationTraining(settings, sources, grey)
     if settings.start_from is not None:
-        start_from(module, Path(settings.start_from) / LAST)
+        start_from(module, settings.start_from)
     metrics = Metrics(folder / "metrics.csv", settings.log_every)
     validation = Validation(held_out, metrics)
     callbacks: list[Any] = [metrics, Checkpoints(folder, settings.checkpoint_every), validation]
