@@ -14,6 +14,9 @@ Box = tuple[slice, slice, slice]
 BLANK = 0.15
 """A crop whose grey values vary less than this share of the volume's standard deviation holds no tissue."""
 
+PADDED = 0.25
+"""Nor does one in which more than this share of the voxels has one and the same grey value."""
+
 
 def crop_shape(shape: Sequence[int], wanted: Sequence[int], divisor: Sequence[int]) -> IntTriple:
     """The crop that a volume and a network allow: whole multiples of the divisor, `wanted` at most.
@@ -47,6 +50,37 @@ def box_at(corner: Sequence[int], shape: Sequence[int]) -> Box:
     """Voxel slices from a first voxel and a shape."""
     z, y, x = (slice(int(a), int(a) + int(n)) for a, n in zip(corner, shape, strict=True))
     return z, y, x
+
+
+def half_lattice(low: Sequence[int], high: Sequence[int], crop: Sequence[int]) -> list[IntTriple]:
+    """First voxels of crops that overlap by half, from the first voxel to the last that fits.
+
+    Examples
+    --------
+    >>> half_lattice((0, 0, 0), (64, 64, 100), (64, 64, 64))
+    [(0, 0, 0), (0, 0, 32), (0, 0, 36)]
+    """
+    axes = []
+    for a, b, c in zip(low, high, crop, strict=True):
+        steps = range(a, b - c + 1, max(1, c // 2))
+        axes.append(sorted({*steps, *([b - c] if b - c >= a else [])}))
+    return [(z, y, x) for z, y, x in itertools.product(*axes)]
+
+
+def holds_tissue(crop: NDArray[Any], scale: float) -> bool:
+    """Whether a crop holds an image: not blank, and not padding in part.
+
+    Parameters
+    ----------
+    crop
+        Raw grey values.
+    scale
+        The volume's standard deviation.
+    """
+    if float(np.std(crop, dtype=np.float64)) < BLANK * scale:
+        return False
+    _, counts = np.unique(crop, return_counts=True)
+    return int(counts.max()) <= PADDED * crop.size
 
 
 def draw_crops(
@@ -83,7 +117,7 @@ def draw_crops(
         if len(crops) == count:
             break
         found = read(box_at(corners[number], crop))
-        if float(np.std(found, dtype=np.float64)) >= BLANK * scale:
+        if holds_tissue(found, scale):
             places.append(corners[number])
             crops.append(found)
     return places, crops

@@ -46,6 +46,7 @@ def make_contract(
             recipe=export.name,
             steps=steps,
             source_model=settings.finetune.source if settings.finetune else "",
+            annotations=settings.finetune.annotations if settings.finetune else "",
         ),
         licence=export.licence,
         attribution=export.attribution,

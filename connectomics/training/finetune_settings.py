@@ -16,3 +16,5 @@ class FinetuneSettings(Settings):
     """Batches of the new volume's crops on which the norms' statistics are measured anew first; 0: kept."""
     source: str = ""
     """Whom the contract names as the model that it was adapted from."""
+    annotations: str = ""
+    """What the contract says was annotated."""

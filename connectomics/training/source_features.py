@@ -117,4 +117,3 @@ def remember_sources(model: Model, sources: Sequence[Source], count: int) -> Non
         _log.info("no features stored for 'adapt rank': %s", error)
     except Exception:  # hours of training must not be lost to what comes after
         _log.exception("storing features for 'adapt rank' failed; the model is written without.")
-

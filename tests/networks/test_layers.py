@@ -29,7 +29,9 @@ def test_the_deepest_layer_is_on_the_coarsest_grid(name):
     network, divisor = build(name)
     layer = deepest_layer(network, 1, divisor)
     grids = []
-    hook = network.get_submodule(layer).register_forward_hook(lambda m, i, o: grids.append(tuple(o.shape[2:])))
+    hook = network.get_submodule(layer).register_forward_hook(
+        lambda m, i, o: grids.append(tuple(o.shape[2:]))
+    )
     network.eval()(torch.zeros(1, 1, *(3 * d for d in divisor)))
     hook.remove()
     assert grids == [(3, 3, 3)]
