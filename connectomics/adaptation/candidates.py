@@ -128,8 +128,8 @@ def find_candidates(
     if any(b - a < c for a, b, c in zip(low, high, settings.crop, strict=True)):
         edges = tuple(b - a for a, b in zip(low, high, strict=True))
         raise GeometryError(
-            f"{volume.name}: crops of {settings.crop} voxels do not fit into {edges}. Choose a smaller --crop or "
-            "a larger region."
+            f"{volume.name}: crops of {settings.crop} voxels do not fit into {edges}. Choose a smaller "
+            "--crop or a larger region."
         )
     corners = [
         corner
@@ -140,8 +140,8 @@ def find_candidates(
     found = draw_crops(volume.read_box, corners, settings.crop, count, scale, settings.seed)[0]
     if len(found) < wanted:
         raise InputError(
-            f"{volume.name}: {wanted} crops of {settings.crop} voxels were asked for, but only {len(found)} that "
-            "do not overlap hold tissue. Ask for fewer, or choose a smaller --crop or a larger region."
+            f"{volume.name}: {wanted} crops of {settings.crop} voxels were asked for, but only {len(found)} "
+            "that do not overlap hold tissue. Ask for fewer, or choose a smaller --crop or a larger region."
         )
     return found
 
@@ -188,8 +188,8 @@ def _features(surveyor: Surveyor, corners: Sequence[IntTriple]) -> NDArray[np.fl
     shape = crop_shape(surveyor.crop, surveyor.crop, contract.divisor)
     if any(s > c for s, c in zip(shape, surveyor.crop, strict=True)):
         raise GeometryError(
-            f"--crop {surveyor.crop}: smaller than what the network looks at, {contract.divisor}; choose a larger "
-            "crop or another --strategy."
+            f"--crop {surveyor.crop}: smaller than what the network looks at, {contract.divisor}; choose "
+            "a larger crop or another --strategy."
         )
     layer = deepest_layer(network, contract.in_channels, contract.divisor)
     crops = (surveyor.affine.apply(surveyor.volume.read_box(box_at(corner, shape))) for corner in corners)

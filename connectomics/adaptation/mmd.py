@@ -24,7 +24,7 @@ class Discrepancy:
     Attributes
     ----------
     mmd2 : float
-        Unbiased estimate of the squared MMD, -1 to 2; about 0 for one distribution, below 0 as often as above.
+        Unbiased estimate of the squared MMD, -1 to 2; about 0 for one distribution, on either side of it.
     p_value : float
         Share of random regroupings of all crops that are at least as far apart.
     low, high : float

@@ -1,4 +1,4 @@
-"""What more annotation would buy: a power law with a floor through the scores so far, with its uncertainty."""
+"""What more annotation would buy: a power law with a floor through the scores so far, with intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,8 +69,8 @@ def fit_curve(cubes: Sequence[float], scores: Sequence[float]) -> Curve:
     n, y = np.asarray(cubes, np.float64), np.asarray(scores, np.float64)
     if len(n) != len(y) or len(np.unique(n)) < 2:
         raise InputError(
-            f"plan: needs scores at two different numbers of cubes at least, better at 1, 2 and 4; got them "
-            f"at {sorted({int(v) for v in n})}. Run 'adapt finetune --crops 1' (2, 4) into folders of their own."
+            "plan: needs scores at two different numbers of cubes at least, better at 1, 2 and 4; got "
+            f"them at {sorted({int(v) for v in n})}. Run 'adapt finetune --crops 1' (2, 4)."
         )
     if not (np.isfinite(y).all() and (y > 0).all() and (n > 0).all()):
         raise InputError(
@@ -88,8 +88,8 @@ def fit_curve(cubes: Sequence[float], scores: Sequence[float]) -> Curve:
     prior = -0.5 * (np.log(exponents[..., 0] / _TYPICAL_EXPONENT) / _EXPONENT_SPREAD) ** 2
     logs = np.logaddexp.reduce(likelihood, axis=-1) + prior
     weight = np.exp(logs - logs.max())
-    flat = [np.broadcast_to(a, weight.shape).ravel() for a in (floors[..., 0], scale, exponents[..., 0])]
-    return Curve(*(np.array(a) for a in flat), weight.ravel() / weight.sum())
+    floor, exponent = (np.broadcast_to(a[..., 0], weight.shape).ravel() for a in (floors, exponents))
+    return Curve(floor, scale.ravel(), exponent, weight.ravel() / weight.sum())
 
 
 def plan(cubes: Sequence[float], scores: Sequence[float], settings: PlanSettings) -> dict[str, Any]:

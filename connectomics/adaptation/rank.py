@@ -42,8 +42,8 @@ def rank_models(
     Returns
     -------
     dict
-        ``ranking``, nearest first: each ``model``, ``mmd2``, ``p_value``, the bootstrap interval ``mmd2_low``,
-        ``mmd2_high``, ``mmd2_within`` (the farthest that one of its own training volumes lies from the
+        ``ranking``, nearest first: each ``model``, ``mmd2``, ``p_value``, its bootstrap interval ``mmd2_low``
+        and ``mmd2_high``, ``mmd2_within`` (the farthest that one of its own training volumes lies from the
         others; null where that is not known), ``fits`` (no farther than that), ``rescale`` (the volume has
         another voxel size), ``crops``. ``not_ranked``: each ``model``, ``reason``. ``none_fits``, ``advice``.
     """

@@ -32,8 +32,8 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[float], list[float]]:
         value = found.get(SCORE) if isinstance(found, dict) else None
         if not isinstance(value, int | float) or not value > 0:
             raise InputError(
-                f"{folder}: has no {SCORE}. Score with crops that were not learnt from: 'adapt select --held-out' "
-                "or 'adapt finetune --validation'."
+                f"{folder}: has no {SCORE}. Score with crops that were not learnt from: 'adapt select "
+                "--held-out' or 'adapt finetune --validation'."
             )
         cubes.append(float(record["cubes"]))
         scores.append(float(value))

@@ -1,4 +1,4 @@
-"""The knobs of adaptation: what is compared, what is chosen to be annotated, how it is learnt, when to stop."""
+"""The knobs of adaptation: what is compared, what is annotated, how it is learnt, when to stop."""
 
 from typing import Annotated, Literal
 
@@ -29,9 +29,9 @@ class SelectSettings(Settings):
     """Which crops are chosen to be annotated."""
 
     strategy: Strategy = "median-uncertainty"
-    """median-uncertainty: crops whose uncertainty is nearest to the median of all; entropy: the most uncertain;
-    core-set: crops that look least alike; run-length: where wrong merges and splits cost most run length;
-    random."""
+    """median-uncertainty: crops whose uncertainty is nearest to the median of all; entropy: the most
+    uncertain; core-set: crops that look least alike; run-length: where wrong merges and splits cost most run
+    length; random."""
     crop: tuple[Count, Count, Count] = (64, 64, 64)
     """Voxels of a crop (z y x), all of which are to be annotated."""
     candidates: int = Field(default=96, ge=1)

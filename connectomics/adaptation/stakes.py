@@ -52,7 +52,7 @@ def object_lengths(labels: NDArray[np.integer], voxel_size: Triple) -> Floats:
 def run_length_at_stake(
     edges: NDArray[np.integer], doubt: NDArray[np.floating], segment: NDArray[np.integer], lengths: Floats
 ) -> float:
-    """Expected change of the sum of squared run lengths, were each doubtful decision made right, over the sum.
+    """How much run length would change, in expectation, were each doubtful decision made right.
 
     A merge that is wrong costs the whole segment (its squared length counts for nothing); a split that is
     wrong costs twice the product of the two lengths. Of several edges between the same two segments, and of

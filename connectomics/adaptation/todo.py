@@ -1,4 +1,4 @@
-"""The folder that an annotator works through: crops with proposals and empty labels, a to-do list, a recipe."""
+"""The folder that an annotator works through: crops, proposals, empty labels, a to-do list, a recipe."""
 
 import json
 from collections.abc import Mapping, Sequence

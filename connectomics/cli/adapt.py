@@ -1,4 +1,4 @@
-"""`connectomics adapt`: choose a model for a new volume, choose what to annotate, fine-tune, and know when to stop."""
+"""`connectomics adapt`: for a new volume, choose a model and crops to annotate, fine-tune, plan."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Where crops of a volume are looked at: on a lattice without overlap, spread by a seed, with an image in them."""
+"""Where crops of a volume are looked at: on a lattice, spread by a seed, and with an image in them."""
 
 import itertools
 from collections.abc import Callable, Sequence

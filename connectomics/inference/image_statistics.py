@@ -41,7 +41,7 @@ def image_statistics(crop: NDArray[np.float32]) -> NDArray[np.float32]:
 def _banded(
     power: NDArray[np.float64], radius: NDArray[np.float64], edges: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Logarithm of the mean power between each two edges; a band without a frequency takes the mean of all."""
+    """Logarithm of the mean power between each two edges; an empty band takes the mean of all."""
     band = np.clip(np.searchsorted(edges, radius.ravel(), side="right") - 1, 0, len(edges) - 1)
     count = np.bincount(band, minlength=len(edges))[:-1]
     total = np.bincount(band, weights=power.ravel(), minlength=len(edges))[:-1]

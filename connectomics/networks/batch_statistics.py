@@ -1,4 +1,4 @@
-"""The statistics of batch norms, measured anew on other images: the cheapest adaptation there is, without labels."""
+"""The statistics of batch norms, measured anew on other images: adaptation without labels."""
 
 from collections.abc import Iterable
 

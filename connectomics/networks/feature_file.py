@@ -56,7 +56,7 @@ def write_features(model: Model, features: CropFeatures, layer: str, crop: IntTr
 
     path = model.weights.with_name(FEATURES_FILE)
     limit = float(np.finfo(np.float16).max)
-    values = {
+    values: dict[str, NDArray[Any]] = {
         "deepest": np.clip(features.deepest, -limit, limit).astype(np.float16),
         "common": np.clip(features.common, -limit, limit).astype(np.float16),
         "group": features.group.astype(np.int32),

@@ -1,4 +1,4 @@
-"""In which order a network runs through its layers, and on which grid: found by watching a small input pass."""
+"""In which order a network runs through its layers, and on which grid: found by watching an input pass."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from connectomics.errors import ModelError
 from connectomics.roi import IntTriple
 
 _COARSEST_EDGES = 2
-"""Voxels along each edge of the coarsest grid of the input that is watched; what has fewer was pooled away."""
+"""Voxels along each edge of the coarsest grid of the input that is watched; fewer was pooled away."""
 
 
 @dataclass(frozen=True)

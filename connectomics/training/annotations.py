@@ -1,4 +1,4 @@
-"""Crops cut out to be annotated, as a folder: its to-do list, and those that are annotated, as training data."""
+"""Folders of crops to annotate: their to-do list, and those that are annotated as training data."""
 
 import json
 import logging
@@ -77,8 +77,8 @@ class TodoList(Settings):
     std: float = Field(gt=0)
     """and this standard deviation."""
     background: Background = "true"
-    """What 0 means in a painted crop: true background, or unlabelled. A crop painted only in part (by the share
-    that the proposal labels) counts as unlabelled in any case."""
+    """What 0 means in a painted crop: true background, or unlabelled. A crop painted only in part (by the
+    share that the proposal labels) counts as unlabelled in any case."""
     crops: tuple[Crop, ...] = Field(min_length=1)
     """What to annotate."""
 
@@ -221,8 +221,8 @@ def check_voxel_size(todo: TodoList, voxel_size: Triple, name: str) -> None:
 def nothing_annotated(name: str) -> str:
     """What to say where no crop is done."""
     return (
-        f"{name}: no crop to learn from is annotated yet. Paint labels into a crop's labels/annotation (or put "
-        f"SWC files into its .skeletons folder), and run the same again."
+        f"{name}: no crop to learn from is annotated yet. Paint labels into a crop's labels/annotation (or "
+        f"put SWC files into its .skeletons folder), and run the same again."
     )
 
 

@@ -1,4 +1,4 @@
-"""How a trained network learns a new volume: last layers first, deeper ones slower, norms on the new images."""
+"""How a trained network learns a new volume: last layers first, deeper ones slower, norms renewed."""
 
 from pydantic import Field
 

@@ -182,8 +182,8 @@ class TrainSettings(Settings):
     """A training run; the same settings give the same model, but for max_minutes and rounding."""
 
     start_from: str | None = None
-    """What this run starts from: the folder of an earlier run of the same network (its averaged weights), or a
-    model of its architecture, by folder or name."""
+    """What this run starts from: the folder of an earlier run of the same network (its averaged weights), or
+    a model of its architecture, by folder or name."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything drawn."""
     members: int = Field(default=1, ge=1)

@@ -1,4 +1,4 @@
-"""MMD: the direct sum over pairs in float64, p-values that are uniform under the null, and power where it is not."""
+"""MMD: the direct sum over pairs in float64, p-values uniform under the null, and power where it is not."""
 
 import itertools
 
@@ -67,9 +67,7 @@ def test_the_p_value_is_uniform_under_the_null():
     random = np.random.default_rng(1)
     values = []
     for seed in range(300):
-        pooled = random.standard_t(
-            3, size=(20, 5)
-        )  # heavy tails: the permutations, not a formula, must do it
+        pooled = random.standard_t(3, size=(20, 5))  # heavy tails: no formula would do
         values.append(permutation_p_value(kernel_matrix(pooled), 8, 199, seed))
     jittered = np.array(values) - random.uniform(0, 1 / 200, 300)  # p-values are multiples of 1/200
     assert stats.kstest(jittered, "uniform").pvalue > 0.01

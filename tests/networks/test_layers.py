@@ -1,4 +1,4 @@
-"""Layers found by watching: the bottleneck of every architecture, and how far each parameter is from the output."""
+"""Layers found by watching: every architecture's bottleneck, and how far parameters are from the output."""
 
 import pytest
 import torch
