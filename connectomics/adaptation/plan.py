@@ -16,6 +16,9 @@ _FLOORS, _EXPONENTS, _NOISES = 60, 48, 16
 _TYPICAL_EXPONENT, _EXPONENT_SPREAD = 0.5, 0.6
 """Error falls with the number of examples to the power -0.5, within a factor of e^0.6 or so either way."""
 
+_LEAST = 1e-3
+"""A perfect score counts as this: the curve is fitted to logarithms."""
+
 _NOISE = (0.01, 0.3)
 """Relative deviation of a score from the curve: between these, every order of magnitude alike."""
 
@@ -59,14 +62,15 @@ def fit_curve(cubes: Sequence[float], scores: Sequence[float]) -> Curve:
     cubes
         Numbers of annotated cubes, above 0; a number may come several times (seeds).
     scores
-        The lower the better, above 0: VOI sum in bits.
+        The lower the better, not below 0: VOI sum in bits.
 
     Raises
     ------
     InputError
-        Fewer than two different numbers of cubes, or values that are not above 0.
+        Fewer than two different numbers of cubes, or values below 0.
     """
     n, y = np.asarray(cubes, np.float64), np.asarray(scores, np.float64)
+    y = np.where((y >= 0) & (y < _LEAST), _LEAST, y)
     if len(n) != len(y) or len(np.unique(n)) < 2:
         raise InputError(
             "plan: needs scores at two different numbers of cubes at least, better at 1, 2 and 4; got "

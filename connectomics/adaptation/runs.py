@@ -30,7 +30,7 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[float], list[float]]:
             )
         found = record.get("scores")
         value = found.get(SCORE) if isinstance(found, dict) else None
-        if not isinstance(value, int | float) or not value > 0:
+        if not isinstance(value, int | float) or not value >= 0:
             raise InputError(
                 f"{folder}: has no {SCORE}. Score with crops that were not learnt from: 'adapt select "
                 "--held-out' or 'adapt finetune --validation'."

@@ -1,6 +1,7 @@
 """What a trained network sees in its own training volumes, kept beside its weights for `adapt rank`."""
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -22,6 +23,9 @@ _log = logging.getLogger(__name__)
 
 EDGE = 64
 """Voxels along the edges of the crops that are compared."""
+
+_ENOUGH = 16
+"""Crops side by side, over all volumes, below which smaller ones are taken."""
 
 _GROUPS = 6
 """Where there are fewer volumes, each is looked at in eight parts."""
@@ -54,8 +58,7 @@ def store_features(model: Model, sources: Sequence[Source], count: int, seed: in
     contract = model.contract
     network = load_network(model)
     shapes = [int_triple(source.raw.shape) for source in _distinct(sources)]
-    smallest = [min(shape[axis] for shape in shapes) for axis in range(3)]
-    crop = crop_shape(smallest, (EDGE,) * 3, contract.divisor)
+    crop = _crop(shapes, contract.divisor)
     crops, group = _crops(_distinct(sources), crop, count, seed)
     if len(crops) < 2:
         raise InputError(f"features: fewer than two crops of {crop} voxels with an image in the volumes.")
@@ -68,6 +71,18 @@ def store_features(model: Model, sources: Sequence[Source], count: int, seed: in
     written = contract.model_copy(update={"features": write_features(model, features, layer, crop)})
     write_contract(model.weights.with_name(CONTRACT_FILE), written)
     return written
+
+
+def _crop(shapes: Sequence[IntTriple], divisor: IntTriple) -> IntTriple:
+    """The largest crop, up to `EDGE`, of which there are enough side by side."""
+    smallest = [min(shape[axis] for shape in shapes) for axis in range(3)]
+    edge = EDGE
+    while True:
+        crop = crop_shape(smallest, (edge,) * 3, divisor)
+        count = sum(math.prod(n // c for n, c in zip(shape, crop, strict=True)) for shape in shapes)
+        if count >= _ENOUGH or edge // 2 < 2 * max(divisor):
+            return crop
+        edge //= 2
 
 
 def _distinct(sources: Sequence[Source]) -> list[Source]:

@@ -67,18 +67,12 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
         from connectomics.training.train_translation import train_translation
 
         return train_translation(settings, folder)
-    cache, data = folder / "phantoms", settings.data
-    truth = settings.truth
-    sources = load_volumes(data, data.volumes, truth) + load_phantoms(data, data.phantoms, cache, truth)
-    if not sources:
-        raise InputError("data: no volumes and no phantoms to train on; give data.volumes or data.phantoms.")
-    chosen_on = settings.validation
-    held_out = load_volumes(data, chosen_on.volumes, truth)
-    held_out += load_phantoms(data, chosen_on.phantoms, cache, truth)
+    cache, chosen_on = folder / "phantoms", settings.validation
+    sources, moments = load_sources(settings, cache)
+    held_out = load_volumes(settings.data, chosen_on.volumes, settings.truth)
+    held_out += load_phantoms(settings.data, chosen_on.phantoms, cache, settings.truth)
     _check_targets(settings, sources, held_out)
-    moments = pooled([(s.mean, s.std) for s in sources], [source.proportion for source in sources])
-    if data.normalisation == "fixed":
-        sources = [replace(source, mean=moments[0], std=moments[1]) for source in sources]
+    if settings.data.normalisation == "fixed":
         held_out = [replace(source, mean=moments[0], std=moments[1]) for source in held_out]
     module = (DetectorTraining if settings.targets.detector else AffinityTraining)(settings, sources)
     if settings.start_from is not None:
@@ -86,7 +80,7 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     metrics = Metrics(folder / "metrics.csv", settings.log_every)
     validation = Validation(held_out, metrics)
     callbacks: list[Any] = [metrics, Checkpoints(folder, settings.checkpoint_every), validation]
-    if truth.method == "pseudo" and any(source.traces is not None for source in sources):
+    if settings.truth.method == "pseudo" and any(source.traces is not None for source in sources):
         callbacks.insert(0, Rounds(folder))
     if settings.mining.share:
         callbacks.insert(0, Mining(folder))  # before the checkpoint, which would else be ahead of it
@@ -100,6 +94,24 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
         )
         remember_sources(find_model(folder / "model"), sources, settings.export.features)
     return folder / "model"
+
+
+def load_sources(settings: TrainSettings, cache: Path) -> tuple[list[Source], tuple[float, float]]:
+    """What a recipe is fitted to, normalised, and the mean and standard deviation over all of it.
+
+    Raises
+    ------
+    InputError
+        There is nothing, or it cannot be read.
+    """
+    data, truth = settings.data, settings.truth
+    sources = load_volumes(data, data.volumes, truth) + load_phantoms(data, data.phantoms, cache, truth)
+    if not sources:
+        raise InputError("data: no volumes and no phantoms to train on; give data.volumes or data.phantoms.")
+    moments = pooled([(s.mean, s.std) for s in sources], [source.proportion for source in sources])
+    if data.normalisation == "fixed":
+        sources = [replace(source, mean=moments[0], std=moments[1]) for source in sources]
+    return sources, moments
 
 
 def read_recipe(config: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
