@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 EDGE = 64
 """Voxels along the edges of the crops that are compared."""
 
-_ENOUGH = 16
+_ENOUGH = 64
 """Crops side by side, over all volumes, below which smaller ones are taken."""
 
 _GROUPS = 6
@@ -87,7 +87,7 @@ def _crop(shapes: Sequence[IntTriple], divisor: IntTriple) -> IntTriple:
 
 def _distinct(sources: Sequence[Source]) -> list[Source]:
     """Each image once: a volume with painted labels and skeletons is there twice."""
-    return list({id(source.raw): source for source in sources}.values())
+    return list({id(source.raw): source for source in sources if not source.part}.values())
 
 
 def _crops(
