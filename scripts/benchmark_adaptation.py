@@ -5,7 +5,8 @@
     scripts/benchmark_adaptation.py RUNS --toy            # seconds a run, to see that everything works
 
 Seven families of phantoms stand for species and microscopes that differ in calibre, packing, g-ratio,
-contrast, noise, artefacts, voxel anisotropy and modality; --fib25 adds real EM. All are compared voxel by voxel.
+contrast, noise, artefacts, voxel anisotropy and modality; --fib25 adds real EM. All are compared voxel by
+voxel.
 
 - source rows: a network trained on each family for --minutes.
 - transfer rows: each source on each other family: MMD (deepest activations; common image statistics) and VOI.
@@ -60,17 +61,7 @@ ROOT = Path(__file__).parents[1]
 SIZE = (33.0, 33.0, 33.0)
 """What every volume says its voxels are: families differ in how large things are in voxels."""
 
-NEAR = [
-    [-1, 0, 0],
-    [0, -1, 0],
-    [0, 0, -1],
-    [-3, 0, 0],
-    [0, -3, 0],
-    [0, 0, -3],
-    [-9, 0, 0],
-    [0, -9, 0],
-    [0, 0, -9],
-]
+OFFSETS = [[-d * (axis == k) for k in range(3)] for d in (1, 3, 9) for axis in range(3)]
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.1), 2)
 STRATEGIES = ("random", "median-uncertainty", "entropy", "core-set", "run-length")
 STARTS = ("scratch", "worst", "random", "chosen")
@@ -130,7 +121,7 @@ class Scale:
 
 FULL = Scale({"train": 128, "pool": 256, "validation": 128, "test": 160}, 6, (16, 32, 64), 64, 64,
              (1, 2, 4, 8, 16), 48, 100_000)  # fmt: skip
-TOY = Scale({"train": 40, "pool": 48, "validation": 32, "test": 32}, 1, (4, 8), 16, 16, (1, 2), 4, 8)
+TOY = Scale({"train": 40, "pool": 48, "validation": 32, "test": 32}, 1, (4, 8, 8), 16, 16, (1, 2), 4, 8)
 
 
 class Bench:

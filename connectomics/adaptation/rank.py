@@ -46,10 +46,11 @@ def rank_models(
     Returns
     -------
     dict
-        ``ranking``, nearest first: each ``model``, ``mmd2``, ``p_value``, ``mmd2_low`` and
-        ``mmd2_high`` (bootstrap interval), ``mmd2_within`` (how far each of its own training volumes lies from the others, on
-        average; null where that is not known), ``fits`` (see `LEAST` and `SPREAD`), ``rescale`` (the volume has
-        another voxel size), ``crops``. ``not_ranked``: each ``model``, ``reason``. ``none_fits``, ``advice``.
+        ``ranking``, nearest first: each ``model``, ``mmd2``, ``p_value``, ``mmd2_low`` and ``mmd2_high``
+        (bootstrap interval), ``mmd2_within`` (how far each of its own training volumes lies from the others,
+        on average; null where that is not known), ``fits`` (see `LEAST` and `SPREAD`), ``rescale`` (the
+        volume has another voxel size), ``crops``, ``overlap``. ``not_ranked``: each ``model``, ``reason``.
+        ``none_fits``, ``advice``.
     """
     ranking, left = [], []
     progress.start("rank", len(models), 0, "models")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import product
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,8 @@ class Phantom:
 
     def __init__(self, settings: PhantomSettings | None = None, variation: Variation | None = None) -> None:
         self.settings, change = settings or PhantomSettings(), variation or Variation()
-        self._tissue = make_tissue(self.settings)._replace(**change.tissue)
+        tissue: dict[str, Any] = dict(change.tissue)
+        self._tissue = make_tissue(self.settings)._replace(**tissue)
         look = draw_look(self.settings)
         self._look = look._replace(**{name: getattr(look, name) * by for name, by in change.look.items()})
         self._em_noise = NOISE[self.settings.difficulty] * change.em_noise
