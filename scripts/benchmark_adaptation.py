@@ -227,7 +227,7 @@ class Bench:
         else:
             settings = AdaptSettings(
                 crops=cubes, minutes=self.options.adapt_minutes, steps=self.scale.steps, seed=seed,
-                training_crop=(self.scale.crop,) * 3, statistics=2 if self.options.toy else 32,
+                training_crop=(self.scale.crop,) * 3, hold_out=0, statistics=2 if self.options.toy else 32,
             )  # fmt: skip
             name, device = str(self.model(family, seed).weights.parent), self.options.device
             report = adapt.finetune(

@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from connectomics.adaptation.holding_out import describe, fitted_shape, split_crop
 from connectomics.adaptation.recipe import recipe_for
 from connectomics.adaptation.settings import AdaptSettings
 from connectomics.errors import InputError
 from connectomics.io.files import read_json, write_json
-from connectomics.io.opening import open_volume
 from connectomics.networks.models import Model, check_task, find_model
-from connectomics.roi import IntTriple
+from connectomics.roi import IntTriple, Triple
 from connectomics.training.annotations import (
     Annotated,
     annotated_volumes,
     check_voxel_size,
     nothing_annotated,
 )
+from connectomics.training.data_settings import VolumeData
 from connectomics.training.settings import TrainSettings
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,8 @@ def finetune(
     settings
         How it learns.
     validation
-        Another such folder to score with, beside the crops that were chosen to be held out.
+        Another such folder to score with, beside the crops that were chosen to be held out. Without either, a
+        slab of each crop is.
     device
         ``auto``, ``cpu`` or ``cuda``.
 
@@ -95,7 +97,7 @@ def finetune(
         "strategy": found.todo.strategy,
         "cubes": len(found.fit),
         "crops": _names(found.fit),
-        "validation_crops": _names(recipe.validation.volumes),
+        "validation_crops": [describe(volume) for volume in recipe.validation.volumes],
         "left": list(found.left),
         "scores": adapted.contract.scores,
         "minutes_expected": round(expected, 2),
@@ -121,22 +123,26 @@ def train_settings(
         if not painted:
             raise InputError(f"--validation {validation}: no crop has painted labels to score with.")
         held_out += [one.model_copy(update={"skeletons": None}) for one in painted]
-    values = recipe_for(model, _smallest(found), settings)
+    fit = list(found.fit)
+    if not held_out and settings.hold_out:
+        parts = [split_crop(one, found.todo.voxel_size, settings.hold_out) for one in fit]
+        fit, held_out = [part[0] for part in parts], [part[1] for part in parts if part[1] is not None]
+    values = recipe_for(model, _smallest(fit, found.todo.voxel_size), settings)
     names = ", ".join(_names(found.fit))
     values["finetune"]["annotations"] = f"{len(found.fit)} crops of {found.todo.volume}: {names}"
     values["export"]["data"] = f"{model.contract.training.data}; then {values['finetune']['annotations']}"
     recipe = TrainSettings.parse(values | {"device": device})
     return recipe.model_copy(
         update={
-            "data": recipe.data.model_copy(update={"volumes": found.fit}),
+            "data": recipe.data.model_copy(update={"volumes": tuple(fit)}),
             "validation": recipe.validation.model_copy(update={"volumes": tuple(held_out)}),
         }
     )
 
 
-def _smallest(found: Annotated) -> IntTriple:
+def _smallest(volumes: Sequence[VolumeData], voxel_size: Triple) -> IntTriple:
     """Voxels that every crop has along each axis, its context included."""
-    shapes = [open_volume(one.raw, found.todo.voxel_size).shape for one in found.fit]
+    shapes = [fitted_shape(one, voxel_size) for one in volumes]
     z, y, x = (int(n) for n in np.min(shapes, axis=0))
     return z, y, x
 

@@ -1,11 +1,14 @@
 """What fine-tuning runs left to plan by: how many cubes each learnt from, and the VOI it came to."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from connectomics.adaptation.finetune import RECORD
 from connectomics.errors import InputError
 from connectomics.io.files import read_json
+
+_log = logging.getLogger(__name__)
 
 SCORE = "validation_voi_sum"
 
@@ -16,8 +19,7 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[float], list[float]]:
     Raises
     ------
     InputError
-        A folder holds no such run, one that is not complete or was not scored, or they were scored on
-        different crops, so that their scores do not compare.
+        A folder holds no such run, or one that is not complete or was not scored.
     """
     cubes: list[float] = []
     scores: list[float] = []
@@ -41,8 +43,13 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[float], list[float]]:
     first = next(iter(scored_on), None)
     for name, crops in scored_on.items():
         if first is not None and crops != scored_on[first]:
-            raise InputError(
-                f"{name}: was scored on other crops ({', '.join(crops)}) than {first} "
-                f"({', '.join(scored_on[first])}), so the scores do not compare."
+            _log.warning(
+                "%s was scored on other crops (%s) than %s (%s): the crops may be what differs. Score all "
+                "runs on the same, with 'adapt select --held-out' or 'adapt finetune --validation'.",
+                name,
+                "; ".join(crops),
+                first,
+                "; ".join(scored_on[first]),
             )
+            break
     return cubes, scores

@@ -61,6 +61,9 @@ class AdaptSettings(Settings):
     """Voxels of a training crop (z y x). Default: up to 64 a side, as the crops and the network allow."""
     statistics: int = Field(default=32, ge=0)
     """Batches on which the norms' statistics are measured anew first; 0 keeps the model's."""
+    hold_out: float = Field(default=0.2, ge=0, lt=1)
+    """Share of each painted crop (its last sections) that is scored on instead of learnt from, where no whole
+    crop was kept for that; 0: none, and no score."""
     seed: int = Field(default=0, ge=0)
     """Of everything drawn."""
 
