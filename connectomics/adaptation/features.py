@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.errors import InputError
-from connectomics.inference.crop_places import draw_crops, half_lattice, lattice
+from connectomics.inference.crop_places import dense_lattice, draw_crops, lattice
 from connectomics.inference.image_statistics import image_statistics
 from connectomics.inference.normalisation import Affine, sample_affine
 from connectomics.io.volume import Box, Volume
@@ -18,7 +18,10 @@ from connectomics.roi import IntTriple
 _log = logging.getLogger(__name__)
 
 _FEW = 16
-"""With fewer crops side by side, crops may overlap by half."""
+"""With fewer crops side by side, crops may overlap, by a half or else by three quarters."""
+
+_FEWEST = 4
+"""From fewer crops nothing could be told."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,16 @@ def target_crops(volume: Volume, affine: Affine, crop: IntTriple, count: int, se
     Raises
     ------
     InputError
-        Fewer than two crops hold an image.
+        Fewer than four crops hold an image.
     """
     thin = tuple((0, max(0, c - n)) for c, n in zip(crop, volume.shape, strict=True))
     if any(after for _, after in thin):
         _log.warning("%s: thinner than a crop of %s voxels; it is mirrored.", volume.name, crop)
     shape = [max(n, c) for n, c in zip(volume.shape, crop, strict=True)]
     corners, overlap = lattice((0, 0, 0), shape, crop), False
-    if len(corners) < min(_FEW, count):
-        corners, overlap = half_lattice((0, 0, 0), shape, crop), True
+    for parts in (2, 4):
+        if len(corners) < min(_FEW, count):
+            corners, overlap = dense_lattice((0, 0, 0), shape, crop, parts), True
 
     def read(box: Box) -> NDArray[np.generic]:
         z, y, x = (slice(s.start, min(s.stop, n)) for s, n in zip(box, volume.shape, strict=True))
@@ -73,10 +77,10 @@ def target_crops(volume: Volume, affine: Affine, crop: IntTriple, count: int, se
     # what has no image is told from the volume's own spread, whatever the model was normalised by
     scale = sample_affine(volume.read_box, volume.shape).std
     places, found = draw_crops(read, corners, crop, count, scale, seed)
-    if len(found) < 2:
+    if len(found) < _FEWEST:
         raise InputError(
-            f"{volume.name}: only {len(found)} crops of {crop} voxels hold an image; comparing needs two at "
-            "least. Give a larger region."
+            f"{volume.name}: only {len(found)} crops of {crop} voxels hold an image; comparing needs {_FEWEST} "
+            "at least. Give a larger region."
         )
     return TargetCrops([affine.apply(one) for one in found], places, overlap)
 

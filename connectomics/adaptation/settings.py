@@ -19,7 +19,7 @@ class RankSettings(Settings):
     spectrum of the image, the same for all models."""
     crops: int = Field(default=128, ge=2)
     """Crops of the volume to look at, without overlap while there is room."""
-    permutations: int = Field(default=999, ge=19)
+    permutations: int = Field(default=999, ge=99)
     """Regroupings for the p-value; its smallest value is 1 / (permutations + 1)."""
     seed: int = Field(default=0, ge=0)
     """Of where crops are cut, and of the regroupings."""

@@ -52,17 +52,19 @@ def box_at(corner: Sequence[int], shape: Sequence[int]) -> Box:
     return z, y, x
 
 
-def half_lattice(low: Sequence[int], high: Sequence[int], crop: Sequence[int]) -> list[IntTriple]:
-    """First voxels of crops that overlap by half, from the first voxel to the last that fits.
+def dense_lattice(
+    low: Sequence[int], high: Sequence[int], crop: Sequence[int], parts: int
+) -> list[IntTriple]:
+    """First voxels of crops that overlap, a `parts`-th of a crop apart, from the first voxel to the last.
 
     Examples
     --------
-    >>> half_lattice((0, 0, 0), (64, 64, 100), (64, 64, 64))
+    >>> dense_lattice((0, 0, 0), (64, 64, 100), (64, 64, 64), 2)
     [(0, 0, 0), (0, 0, 32), (0, 0, 36)]
     """
     axes = []
     for a, b, c in zip(low, high, crop, strict=True):
-        steps = range(a, b - c + 1, max(1, c // 2))
+        steps = range(a, b - c + 1, max(1, c // parts))
         axes.append(sorted({*steps, *([b - c] if b - c >= a else [])}))
     return [(z, y, x) for z, y, x in itertools.product(*axes)]
 
