@@ -79,8 +79,8 @@ def target_crops(volume: Volume, affine: Affine, crop: IntTriple, count: int, se
     places, found = draw_crops(read, corners, crop, count, scale, seed)
     if len(found) < _FEWEST:
         raise InputError(
-            f"{volume.name}: only {len(found)} crops of {crop} voxels hold an image; comparing needs {_FEWEST} "
-            "at least. Give a larger region."
+            f"{volume.name}: only {len(found)} crops of {crop} voxels hold an image; comparing needs "
+            f"{_FEWEST} at least. Give a larger region."
         )
     return TargetCrops([affine.apply(one) for one in found], places, overlap)
 
