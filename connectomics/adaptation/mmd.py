@@ -123,7 +123,8 @@ def mmd2(kernel: Matrix, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     between = np.einsum("bn,bn->b", towards_second, first)
     a, b = first.sum(1), second.sum(1)
     pairs_first, pairs_second = a**2 - np.square(first).sum(1), b**2 - np.square(second).sum(1)
-    return within_first / pairs_first + within_second / pairs_second - 2 * between / (a * b)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a resample may hold one crop alone: NaN
+        return within_first / pairs_first + within_second / pairs_second - 2 * between / (a * b)
 
 
 def _labels(source: int, total: int) -> NDArray[np.float64]:

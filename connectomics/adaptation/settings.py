@@ -14,9 +14,9 @@ Count = Annotated[int, Field(ge=1)]
 class RankSettings(Settings):
     """How models are compared with a volume."""
 
-    features: Literal["deepest", "common"] = "deepest"
-    """What is compared: activations of each model's own deepest layer, or (common) grey values and power
-    spectrum of the image, the same for all models."""
+    features: Literal["common", "deepest"] = "common"
+    """What is compared: grey values and power spectrum of the image (common), which mean the same for every
+    model; or activations of each model's own deepest layer (deepest), which compare less well between models."""
     crops: int = Field(default=128, ge=2)
     """Crops of the volume to look at, without overlap while there is room."""
     permutations: int = Field(default=999, ge=99)

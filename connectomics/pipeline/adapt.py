@@ -49,7 +49,6 @@ def rank(
         No such volume or model, nothing to compare, or no model that can be compared.
     """
     from connectomics.adaptation.rank import rank_models
-    from connectomics.inference.choice import choose
 
     models = [find_model(name) for name in names]
     if not models:
@@ -58,11 +57,18 @@ def rank(
     size = [n * v for n, v in zip(part.shape, part.volume.voxel_size, strict=True)]
     volume = part.volume.crop(Roi(part.offset, triple(size)))
     check_image(volume)
-    report = rank_models(volume, models, settings, choose(inference).device, progress)
+    device = _device(inference) if settings.features == "deepest" else "cpu"
+    report = rank_models(volume, models, settings, device, progress)
     if not report["ranking"]:
         reasons = "; ".join(f"{row['model']}: {row['reason']}" for row in report["not_ranked"])
         raise InputError(f"adapt rank: no model can be compared with {volume.name}. {reasons}")
     return report
+
+
+def _device(inference: InferenceSettings) -> str:
+    from connectomics.inference.choice import choose
+
+    return choose(inference).device
 
 
 def select(

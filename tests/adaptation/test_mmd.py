@@ -96,6 +96,12 @@ def test_the_interval_holds_the_distance_between_the_distributions():
     assert inside >= 33
 
 
+def test_of_two_crops_there_is_an_interval_too():
+    random = np.random.default_rng(6)
+    found, _ = compare_samples(random.normal(size=(20, 3)), random.normal(size=(2, 3)), permutations=99)
+    assert np.isfinite([found.mmd2, found.low, found.high]).all() and found.p_value > 0.02
+
+
 def mmd2_of(x, y):
     labels = np.concatenate((np.ones(len(x)), -np.ones(len(y))))
     return mmd2(kernel_matrix(np.concatenate((x, y))), labels[None])[0]

@@ -48,7 +48,7 @@ def test_one_clear_line(line, bad, model, tmp_path, monkeypatch, capsys):
 
 def test_the_shipped_models_are_ranked(volume, tmp_path):
     line = ["adapt", "rank", volume, "--permutations", "99", "--quiet", "--json", str(tmp_path / "r.json")]
-    assert run([*line, "--features", "common"]) == 0
+    assert run(line) == 0
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["none_fits"] and [row["model"] for row in report["ranking"]] == ["fib25-em"]
     assert all("crops" in row["reason"] for row in report["not_ranked"])
