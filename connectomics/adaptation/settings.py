@@ -16,7 +16,7 @@ class RankSettings(Settings):
 
     features: Literal["common", "deepest"] = "common"
     """What is compared: grey values and power spectrum of the image (common), which mean the same for every
-    model; or activations of each model's own deepest layer (deepest), which compare less well between models."""
+    model; or activations of each model's own deepest layer (deepest), less comparable between models."""
     crops: int = Field(default=128, ge=2)
     """Crops of the volume to look at, without overlap while there is room."""
     permutations: int = Field(default=999, ge=99)

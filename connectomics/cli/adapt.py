@@ -178,7 +178,8 @@ def plan(*runs: Path, settings: Planning = PLANNING, report: Report = REPORT) ->
 
     if not runs:
         raise InputError("adapt plan: name the folders of two or more runs of 'adapt finetune'.")
-    result = make_plan(runs, settings)
+    with session(report):
+        result = make_plan(runs, settings)
     lines = [
         f"{row['cubes']} cubes: VOI {row['voi']:.3f} ({row['voi_low']:.3f} to {row['voi_high']:.3f})"
         for row in result["predictions"]
