@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.io.volume import Volume
-from connectomics.proofreading.mapping import Mapping
+from connectomics.proofreading.mapping import SegmentMap
 from connectomics.roi import IntTriple
 
 
@@ -30,7 +30,7 @@ class LiveSegments:
         As stored.
     """
 
-    def __init__(self, fragments: Volume, mapping: Mapping, factor: IntTriple = (1, 1, 1)) -> None:
+    def __init__(self, fragments: Volume, mapping: SegmentMap, factor: IntTriple = (1, 1, 1)) -> None:
         raise NotImplementedError
 
     def __getitem__(self, key: Any) -> NDArray[np.uint64]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from connectomics.proofreading.edits import Edit
 
 
-class Mapping:
+class SegmentMap:
     """The segments after some edits.
 
     Parameters
