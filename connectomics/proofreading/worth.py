@@ -119,9 +119,8 @@ class Worth:
 
 def _drawn(rows: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     """A number in (0, 1] for each row, the same whenever it is asked for."""
-    mixed = rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed + 1) * np.uint64(
-        0xD1B54A32D192ED03
-    )
+    start = np.uint64((seed + 1) * 0xD1B54A32D192ED03 % 2**64)
+    mixed = rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     mixed ^= mixed >> np.uint64(31)
