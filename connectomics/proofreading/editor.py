@@ -1,6 +1,7 @@
 """Edits as they happen: applied to the mapping, saved in the log, undone and redone; all or nothing."""
 
 from collections.abc import Callable
+
 from connectomics.proofreading.edits import Decision, Edit, Line, Redo, Undo, Verdict, history
 from connectomics.proofreading.log import EditLog
 from connectomics.proofreading.mapping import SegmentMap
