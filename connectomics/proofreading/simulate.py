@@ -91,17 +91,41 @@ def review(
 def decide(
     output: Output, mapping: SegmentMap, objects: NDArray[np.int64], candidate: Candidate
 ) -> Edit | None:
-    """The edit that the truth asks for at a candidate; None where the segmentation is right."""
+    """The edit that the truth asks for at a candidate; None where the segmentation is right.
+
+    A fragment of no object is seen as of that which most of its side of the candidate is of.
+    """
     u, v = candidate.fragments
-    one = objects[u] == objects[v]
-    if objects[u] == 0 or objects[v] == 0 or one == (candidate.kind == "split"):
+    if candidate.kind == "merge":
+        sides = [mapping.fragments_of(segment) for segment in candidate.segments]
+    elif objects[u] and objects[u] == objects[v]:
         return None
-    if one:
+    else:
+        whole = mapping.fragments_of(candidate.segments[0])
+        cut = split_between(output, mapping, {u: 1, v: 2}, AUTHOR, candidate.place)
+        leaving = np.isin(whole, cut.groups[0])
+        sides = [whole[leaving == (fragment in cut.groups[0])] for fragment in (u, v)]
+    seen = [
+        _object_of(fragment, side, mapping, objects) for fragment, side in zip((u, v), sides, strict=True)
+    ]
+    if 0 in seen or (seen[0] == seen[1]) == (candidate.kind == "split"):
+        return None
+    if candidate.kind == "merge":
         return Merge(author=AUTHOR, place=candidate.place, a=u, b=v)
-    names = mapping.fragments_of(candidate.segments[0])
-    wanted = dict.fromkeys(names[objects[names] == objects[u]].tolist(), 1)
-    wanted |= dict.fromkeys(names[objects[names] == objects[v]].tolist(), 2)
+    names = np.concatenate(sides)
+    wanted = dict.fromkeys(names[objects[names] == seen[0]].tolist(), 1)
+    wanted |= dict.fromkeys(names[objects[names] == seen[1]].tolist(), 2)
     return split_between(output, mapping, wanted, AUTHOR, candidate.place)
+
+
+def _object_of(
+    fragment: int, side: NDArray[np.int64], mapping: SegmentMap, objects: NDArray[np.int64]
+) -> int:
+    if objects[fragment] or not objects[side].any():
+        return int(objects[fragment])
+    known = side[objects[side] > 0]
+    there, number = np.unique(objects[known], return_inverse=True)
+    return int(there[np.argmax(np.bincount(number, mapping.fragment_voxels(known)))])
 
 
 def true_objects(fragments: Volume, truth: Volume, number: int) -> NDArray[np.int64]:
@@ -121,9 +145,10 @@ def true_objects(fragments: Volume, truth: Volume, number: int) -> NDArray[np.in
     names = fragments.read().astype(np.int64).ravel()
     labels = truth.read(fragments.roi).astype(np.int64).ravel()
     known = (names > 0) & (labels > 0)
-    span = int(labels.max(initial=0)) + 1
-    keys, voxels = np.unique(names[known] * span + labels[known], return_counts=True)
+    there, place = np.unique(labels[known], return_inverse=True)
+    keys, voxels = np.unique(names[known] * len(there) + place, return_counts=True)
     order = np.argsort(voxels, kind="stable")  # the last to be written is the largest
     objects = np.zeros(number + 1, np.int64)
-    objects[keys[order] // span] = keys[order] % span
+    if len(there):
+        objects[keys[order] // len(there)] = there[keys[order] % len(there)]
     return objects
