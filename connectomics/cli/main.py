@@ -30,6 +30,7 @@ COMMANDS = (
     "cascade",
     "adapt",
     "evaluate",
+    "export",
     "score",
     "submit",
     "models",
