@@ -2,7 +2,7 @@
 """What a reversible U-Net gains and costs: gradients, memory and time, convolutions, accuracy. Prints JSON.
 
     scripts/benchmark_reversible.py gradients
-    scripts/benchmark_reversible.py memory [--budget 8GB] [--filters 32 64 128 256] [--edges 32 48]
+    scripts/benchmark_reversible.py memory [--budget 8GB] [--filters 32 64 128 256] [--only NAME ...]
     scripts/benchmark_reversible.py convolutions [--edge 40]
     scripts/benchmark_reversible.py accuracy RUNS [--minutes 30] [--data phantom fib25] [--seeds 0 1 2]
 
@@ -62,6 +62,7 @@ def main() -> None:
     part.add_argument("--filters", type=int, nargs="+", default=[32, 64, 128, 256])
     part.add_argument("--blocks", type=int, default=2)
     part.add_argument("--edges", type=int, nargs=2, default=[32, 48])
+    part.add_argument("--only", nargs="+", help="networks to measure, of those named above")
     part = parts.add_parser("convolutions", help="depthwise, grouped and plain, by torch and OpenVINO")
     part.add_argument("--edge", type=int, default=40)
     part.add_argument("--channels", type=int, nargs="+", default=[16, 32, 64])
@@ -134,9 +135,13 @@ def memory(options):
     networks["DynUNet"] = equal("DynUNet", wanted)
     rows = {}
     for label, (name, parameters) in networks.items():
+        if options.only and label not in options.only:
+            continue
         settings = NetworkSettings(name=name, parameters=parameters)
         rows[label] = row(label, settings, options)
         yield rows[label]
+    if not rows.keys() >= FORMS.keys():
+        return
     twin, ours = rows["twin"], rows["reversible"]
     yield {
         "volume over the twin's": ratio(ours, twin, "voxels_in_budget"),

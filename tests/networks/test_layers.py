@@ -16,6 +16,7 @@ SMALL = {
     "BasicUNet": {"features": [4, 4, 8, 8, 16, 4]},
     "SegResNet": {"init_filters": 8, "blocks_down": [1, 1, 1]},
     "MedNeXt": {"init_filters": 4},
+    "ReversibleUNet": {"filters": [4, 8, 16], "blocks": 1},
 }
 
 
@@ -42,7 +43,7 @@ def test_every_parameter_has_a_depth_and_the_output_has_none(name):
     network, divisor = build(name)
     depths = parameter_depths(network, 1, divisor)
     assert set(depths) == dict(network.named_parameters()).keys()
-    last = list(dict(network.named_parameters()))[-1] if name in ("BasicUNet", "SegResNet") else None
+    last = list(dict(network.named_parameters()))[-1] if name in ("BasicUNet", "SegResNet", "ReversibleUNet") else None
     ordered = sorted(set(depths.values()))
     assert ordered == list(range(len(ordered))) and len(ordered) >= 4
     if last is not None:
