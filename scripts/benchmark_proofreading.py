@@ -6,8 +6,8 @@
 Segments phantoms with a shipped model (once; what is there is used again) and lets a reviewer who knows the
 truth go through the queue in each order. `half` is how many decisions it takes to half of the possible gain
 (what edits of fragments can reach, less what there is), `of_random` that divided by what random order takes
-(median of `--draws` draws; a draw that never gets there counts with all its decisions, so that the true share
-is smaller still). Random order draws from the same candidates as ours, and is spared the same questions: which
+(median of `--draws` draws; a draw that never gets there counts with all its decisions, so the true share is
+smaller still). Random order draws from the same candidates as ours, and is spared the same questions: which
 links hold a segment together, and that what is two segments at one contact is two at the next.
 """
 
