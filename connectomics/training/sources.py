@@ -44,6 +44,8 @@ class Source:
         (z, y, x), for a volume with skeletons, from `draw_traces`.
     number : int
         Place in the list of a run's volumes; kept where one volume is drawn from with several labels.
+    part : bool
+        Cut from a volume that is there whole, too.
     """
 
     raw: torch.Tensor
@@ -54,6 +56,7 @@ class Source:
     score: tuple[slice, ...] = (slice(None),) * 3
     traces: Labels | None = None
     number: int = 0
+    part: bool = False
 
     def to(self, device: torch.device) -> "Source":
         """The same source on a device."""
@@ -75,7 +78,7 @@ def make_source(
     Raises
     ------
     InputError
-        The image is constant, or there are no objects or too many.
+        The image is constant, or there are too many objects, or none and nothing is known of the rest.
     """
     image: NDArray[Any] = raw if raw.dtype == np.uint8 else raw.astype(np.float32)
     mean, std = moments(image, "raw")
@@ -119,8 +122,8 @@ def _numbered(
     ids = np.unique(np.concatenate([labels[:0].ravel(), *(np.unique(labels[s]) for s in _slabs(labels))]))
     order = np.cumsum(ids != 0)
     count = int(order.max(initial=0))
-    if not 0 < count < MAX_OBJECTS:
-        raise InputError(f"labels: need 1 to {MAX_OBJECTS - 1} objects, got {count}.")
+    if count >= MAX_OBJECTS or (zero_is_unlabelled and not count):
+        raise InputError(f"labels: need 1 to {MAX_OBJECTS - 1} objects, got {count}; 0 is unlabelled here.")
     numbers = order.astype(label_type(count))
     numbers[ids == 0] = UNLABELLED if zero_is_unlabelled else 0
     result = np.full(shape, UNLABELLED, numbers.dtype)
