@@ -19,7 +19,7 @@ from connectomics.proofreading.spanning import sides
 from connectomics.proofreading.worth import Order, Worth
 from connectomics.roi import Triple
 
-__all__ = ["Candidate", "Order", "Queue", "rank"]
+__all__ = ["Candidate", "Order", "Queue", "is_answered", "rank"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,13 @@ class Candidate:
     gain_nm: float
     voxels: tuple[int, int]
     verdict: Verdict | None = None
+
+
+def is_answered(candidate: Candidate, mapping: SegmentMap) -> bool:
+    """Whether the edits that were made answer what a candidate asked."""
+    u, v = candidate.fragments
+    a, b = mapping.segment_of(u), mapping.segment_of(v)
+    return 0 in (a, b) or u == v or (a == b) == (candidate.kind == "merge")
 
 
 class Queue:
@@ -226,9 +233,11 @@ class Queue:
         names = names[names <= self.mapping.fragments]
         edges = self.output.edges.among(names)
         merged = self.output.lut[edges.ends[:, 0]] == self.output.lut[edges.ends[:, 1]]
-        same = np.where(merged, 1 - edges.p_wrong, 1.0)  # a person merged the others
+        same = np.where(merged, 1 - edges.p_wrong, edges.p_wrong)
         voxels = self.mapping.fragment_voxels(names)
-        below = sides(np.searchsorted(names, edges.ends), same, voxels)
+        made = self.mapping.merged_by_hand(names)  # the surest links there are
+        pairs = np.concatenate([np.searchsorted(names, edges.ends), made])
+        below = sides(pairs, np.concatenate([same, np.full(len(made), 2.0)]), voxels)[: len(edges.row)]
         mine = self._of_found(self.mapping.found_segments(segment))
         mine = mine[(self._segments(mine) == segment).all(axis=1)]
         place = np.searchsorted(edges.row, self.pool.edges.row[mine])
