@@ -53,7 +53,7 @@ from connectomics.segmentation.agglomeration import agglomerate
 from connectomics.segmentation.relabel import relabel
 from connectomics.segmentation.settings import SegmentationSettings
 from connectomics.segmentation.whole import fragment_graph
-from connectomics.training.annotations import read_todo
+from connectomics.training.annotations import TODO, read_todo
 from connectomics.training.settings import TrainSettings
 from connectomics.training.train import train
 
@@ -257,6 +257,10 @@ class Bench:
             labels = np.unique(truth.read_box(box), return_inverse=True)
             painted = labels[1].reshape(crop.shape) + int(labels[0][0] != 0)
             open_array(building, crop.annotation).write_box((slice(None),) * 3, painted.astype(np.uint32))
+        listed = json.loads((building / TODO).read_text())
+        for crop in listed["crops"]:
+            crop["done"] = True
+        (building / TODO).write_text(json.dumps(listed))
         building.rename(folder)
         return folder
 
