@@ -81,8 +81,8 @@ class TodoList(Settings):
     std: float = Field(gt=0)
     """and this standard deviation."""
     background: Background = "true"
-    """What 0 means in a painted crop: true background, or unlabelled. In a crop that seems to be painted only in
-    part (by the share that the proposal labels), and is not marked as done, it counts as unlabelled."""
+    """What 0 means in a painted crop: true background, or unlabelled. In a crop that seems to be painted only
+    in part (by the share that the proposal labels), and is not marked as done, it counts as unlabelled."""
     crops: tuple[Crop, ...] = Field(min_length=1)
     """What to annotate."""
 
@@ -159,21 +159,22 @@ def _volume(folder: Path, within: str, crop: Crop, todo: TodoList) -> VolumeData
     share = float(np.count_nonzero(painted.read())) / float(np.prod(painted.shape))
     traced = folder / crop.skeletons
     has_skeletons = traced.is_dir() and any(one.suffix.lower() == ".swc" for one in traced.iterdir())
-    background, empty = todo.background, share == 0
-    if empty and not has_skeletons and not (crop.done and background == "true" and crop.use == "fit"):
+    background = todo.background
+    counts = share > 0 or (crop.done and background == "true" and crop.use == "fit")
+    if not counts and not has_skeletons:
         return None
     if background == "true" and 0 < share < PARTLY * crop.proposed and not crop.done:
         background = "unlabelled"
         _log.warning(
-            "%s: %.0f%% painted where the model proposed %.0f%%: taken as painted in part, 0 as unlabelled. If "
-            "all of it is painted, set its 'done' to true in todo.json.",
+            "%s: %.0f%% painted where the model proposed %.0f%%: taken as painted in part, 0 as unlabelled. "
+            "If all of it is painted, set its 'done' to true in todo.json.",
             crop.name,
             100 * share,
             100 * crop.proposed,
         )
     return VolumeData(
         raw=str(Path(within) / crop.raw),
-        labels=None if empty and not crop.done else str(Path(within) / crop.annotation),
+        labels=str(Path(within) / crop.annotation) if counts else None,
         skeletons=str(Path(within) / crop.skeletons) if has_skeletons else None,
         background=background,
         moments=(todo.mean, todo.std),
