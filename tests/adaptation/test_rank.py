@@ -16,7 +16,7 @@ from connectomics.networks.feature_file import read_features
 from connectomics.networks.models import find_model
 from tests.adaptation.conftest import save_small
 
-FEW = {"permutations": 99, "crops": 64}
+FEW = {"permutations": 99, "crops": 64, "features": "deepest"}
 
 
 def ranked(location, folders, **more):
