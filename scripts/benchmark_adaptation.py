@@ -33,8 +33,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from connectomics.adaptation.features import normalisation_of, target_crops, target_features
-from connectomics.adaptation.mmd import compare_samples
+from connectomics.adaptation.mmd import compare_samples, within_source
 from connectomics.adaptation.plan import plan
+from connectomics.adaptation.rank import relative_distance
 from connectomics.adaptation.settings import AdaptSettings, PlanSettings, SelectSettings
 from connectomics.blockwise.progress import Silent
 from connectomics.evaluation.volumes import VoiTable
@@ -53,7 +54,7 @@ from connectomics.segmentation.agglomeration import agglomerate
 from connectomics.segmentation.relabel import relabel
 from connectomics.segmentation.settings import SegmentationSettings
 from connectomics.segmentation.whole import fragment_graph
-from connectomics.training.annotations import read_todo
+from connectomics.training.annotations import TODO, read_todo
 from connectomics.training.settings import TrainSettings
 from connectomics.training.train import train
 
@@ -64,6 +65,7 @@ SIZE = (33.0, 33.0, 33.0)
 OFFSETS = [[-d * (axis == k) for k in range(3)] for d in (1, 3, 9) for axis in range(3)]
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.1), 2)
 STRATEGIES = ("random", "median-uncertainty", "entropy", "core-set", "run-length")
+DISTANCES = ("mmd2_common", "relative_common", "mmd2_deepest", "relative_deepest")
 STARTS = ("scratch", "worst", "random", "chosen")
 
 
@@ -194,8 +196,10 @@ class Bench:
         crops = target_crops(volume, normalisation_of(model, volume), record.crop, 128, seed)
         for kind in ("deepest", "common"):
             found = target_features(model, record, crops, kind, "cpu")
-            compared, _ = compare_samples(getattr(stored, kind), found, 199, 200, seed)
+            compared, kernel = compare_samples(getattr(stored, kind), found, 199, 200, seed)
+            within = float(np.mean(within_source(kernel, stored.group)))
             row |= {f"mmd2_{kind}": compared.mmd2, f"p_{kind}": compared.p_value}
+            row[f"relative_{kind}"] = relative_distance(compared.mmd2, within)
         return row | {"voi": self.score(model, target)}
 
     def start(self, target: str, start: str, seed: int) -> str:
@@ -206,7 +210,7 @@ class Bench:
         rows.sort(key=lambda row: row["source"])
         if start == "random":
             return rows[int(np.random.default_rng(seed).integers(len(rows)))]["source"]
-        best = min(rows, key=lambda row: row["mmd2_deepest"]) if start == "chosen" else max(
+        best = min(rows, key=lambda row: row[self.options.chosen_by]) if start == "chosen" else max(
             rows, key=lambda row: row["voi"]
         )  # fmt: skip
         return best["source"]
@@ -257,6 +261,10 @@ class Bench:
             labels = np.unique(truth.read_box(box), return_inverse=True)
             painted = labels[1].reshape(crop.shape) + int(labels[0][0] != 0)
             open_array(building, crop.annotation).write_box((slice(None),) * 3, painted.astype(np.uint32))
+        listed = json.loads((building / TODO).read_text())
+        for crop in listed["crops"]:
+            crop["done"] = True
+        (building / TODO).write_text(json.dumps(listed))
         building.rename(folder)
         return folder
 
@@ -360,9 +368,9 @@ def summary(bench: Bench) -> None:
     """Print what the rows say."""
     rows = bench.rows()
     transfers = [row for row in rows if row["kind"] == "transfer"]
-    print("| features | rank correlation of MMD with VOI over sources | regret of the source of least MMD |")
+    print("| distance | rank correlation of MMD with VOI over sources | regret of the source of least MMD |")
     print("|---|---|---|")
-    for kind in ("deepest", "common"):
+    for kind in DISTANCES:
         print(f"| {kind} | {correlation(transfers, kind)} | {regret(transfers, kind)} |")
     curves = [row for row in rows if row["kind"] == "curve"]
     print("\n| target | start | strategy | " + " | ".join(f"n = {n}" for n in bench.scale.counts) + " |")
@@ -388,7 +396,7 @@ def correlation(transfers: list, kind: str) -> str:
     for target, seed in sorted({(r["target"], r["seed"]) for r in transfers}):
         of = [r for r in transfers if (r["target"], r["seed"]) == (target, seed)]
         if len(of) >= 3:
-            values.append(float(spearmanr([r[f"mmd2_{kind}"] for r in of], [r["voi"] for r in of])[0]))
+            values.append(float(spearmanr([r[kind] for r in of], [r["voi"] for r in of])[0]))
     values = [v for v in values if np.isfinite(v)]
     if not values:
         return "too few"
@@ -402,7 +410,7 @@ def regret(transfers: list, kind: str) -> str:
     values = []
     for target, seed in sorted({(r["target"], r["seed"]) for r in transfers}):
         of = [r for r in transfers if (r["target"], r["seed"]) == (target, seed)]
-        chosen = min(of, key=lambda row: row[f"mmd2_{kind}"])["voi"]
+        chosen = min(of, key=lambda row: row[kind])["voi"]
         values.append(chosen / max(1e-9, min(row["voi"] for row in of)) - 1)
     return f"{100 * np.mean(values):.1f}% (worst {100 * max(values):.1f}%)" if values else "too few"
 
@@ -436,6 +444,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=[*FAMILIES, FIB25])
     parser.add_argument("--targets", nargs="+", help="of the curves (default: all families)")
     parser.add_argument("--strategies", nargs="+", default=STRATEGIES, choices=STRATEGIES)
+    parser.add_argument("--chosen-by", default=DISTANCES[0], choices=DISTANCES, help="what chooses a source")
     parser.add_argument("--fib25", type=Path, help="fib25_train2.h5: adds real EM as a family")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--show", action="store_true", help="only print what there is")

@@ -11,7 +11,7 @@ import numpy as np
 from connectomics.adaptation.holding_out import describe, fitted_shape, split_crop
 from connectomics.adaptation.recipe import recipe_for
 from connectomics.adaptation.settings import AdaptSettings
-from connectomics.errors import InputError
+from connectomics.errors import InputError, ModelError
 from connectomics.io.files import read_json, write_json
 from connectomics.networks.models import Model, check_task, find_model
 from connectomics.roi import IntTriple, Triple
@@ -75,6 +75,8 @@ def finetune(
     from connectomics.training.train import train
 
     check_task(model, translates=False)
+    if not model.contract.offsets:
+        raise ModelError(f"model '{model.contract.name}': is a detector, which is trained anew instead.")
     found = annotated_volumes(annotations.resolve(), str(annotations.resolve()), settings.crops)
     check_voxel_size(found.todo, model.contract.voxel_size, str(annotations))
     if not found.fit:

@@ -22,6 +22,9 @@ SPREAD = 3.0
 """So does one that is no more than this many times as far from them as they are, on average, from each other,
 volume by volume: with enough crops any two volumes can be told apart."""
 
+_LEAST_SPREAD = 1e-3
+"""Volumes that cannot be told apart count as this far from each other."""
+
 Report = dict[str, Any]
 
 
@@ -48,9 +51,9 @@ def rank_models(
     dict
         ``ranking``, nearest first: each ``model``, ``mmd2``, ``p_value``, ``mmd2_low`` and ``mmd2_high``
         (bootstrap interval), ``mmd2_within`` (how far each of its own training volumes lies from the others,
-        on average; null where that is not known), ``fits`` (see `LEAST` and `SPREAD`), ``rescale`` (the
-        volume has another voxel size), ``crops``, ``overlap``. ``not_ranked``: each ``model``, ``reason``.
-        ``none_fits``, ``advice``.
+        on average; null where that is not known), ``relative`` (to that), ``fits`` (see `LEAST` and
+        `SPREAD`), ``rescale`` (the volume has another voxel size), ``crops``, ``overlap``. ``not_ranked``:
+        each ``model``, ``reason``. ``none_fits``, ``advice``, ``features``.
     """
     ranking, left = [], []
     progress.start("rank", len(models), 0, "models")
@@ -61,7 +64,7 @@ def rank_models(
             left.append({"model": model_name(model), "reason": str(error)})
         progress.advance("rank")
     progress.finish("rank")
-    ranking.sort(key=lambda row: (row["mmd2"], row["model"]))
+    ranking.sort(key=lambda row: (_or_last(row[settings.order]), row["model"]))
     none = not any(row["fits"] for row in ranking)
     return {
         "ranking": ranking,
@@ -104,11 +107,21 @@ def _compare(volume: Volume, model: Model, settings: RankSettings, device: str) 
         "mmd2_low": found.low,
         "mmd2_high": found.high,
         "mmd2_within": average,
+        "relative": relative_distance(found.mmd2, average),
         "fits": near,
         "rescale": rescale,
         "crops": len(target),
         "overlap": crops.overlap,
     }
+
+
+def relative_distance(mmd2: float, within: float | None) -> float | None:
+    """Squared MMD over the average one between a model's own volumes; None where that is not known."""
+    return None if within is None else mmd2 / max(within, _LEAST_SPREAD)
+
+
+def _or_last(value: float | None) -> float:
+    return float("inf") if value is None else value
 
 
 def _advice(ranking: Sequence[Report], none: bool) -> str:

@@ -17,6 +17,9 @@ class RankSettings(Settings):
     features: Literal["common", "deepest"] = "common"
     """What is compared: grey values and power spectrum of the image (common), which mean the same for every
     model; or activations of each model's own deepest layer (deepest), less comparable between models."""
+    order: Literal["mmd2", "relative"] = "mmd2"
+    """What is ranked by: the squared MMD, or the squared MMD over how far a model's own training volumes lie
+    from each other, so that a model of more varied images is not held to less."""
     crops: int = Field(default=128, ge=2)
     """Crops of the volume to look at, without overlap while there is room."""
     permutations: int = Field(default=999, ge=99)

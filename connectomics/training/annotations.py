@@ -21,8 +21,9 @@ _log = logging.getLogger(__name__)
 TODO = "todo.json"
 RECIPE = "train.toml"
 
-PARTLY = 0.5
-"""A crop in which less than this share of what the model proposed is painted counts as partly painted."""
+PARTLY = 0.25
+"""A crop in which less than this share of what the model proposed is painted counts as painted in part, until
+it is marked as done."""
 
 
 class Crop(Settings):
@@ -35,7 +36,7 @@ class Crop(Settings):
     proposal: str
     """What the model makes of the crop: labels to be corrected."""
     annotation: str
-    """Labels to be painted, empty at first: as long as they are empty the crop is not done."""
+    """Labels to be painted, empty at first: as long as they are empty nothing is learnt from the crop."""
     skeletons: str
     """Folder for SWC files, in nm of the volume's own frame; it need not be there."""
     offset: Triple
@@ -48,6 +49,9 @@ class Crop(Settings):
     """Share of the crop that the proposal labels."""
     use: Literal["fit", "validation"] = "fit"
     """Whether it is learnt from, or kept to score with."""
+    done: bool = False
+    """Set it where all of the crop is painted, for crops that hold few objects or none: then no doubt is left
+    what 0 means in it."""
 
     @field_validator("raw", "proposal", "annotation", "skeletons")
     @classmethod
@@ -77,8 +81,8 @@ class TodoList(Settings):
     std: float = Field(gt=0)
     """and this standard deviation."""
     background: Background = "true"
-    """What 0 means in a painted crop: true background, or unlabelled. A crop painted only in part (by the
-    share that the proposal labels) counts as unlabelled in any case."""
+    """What 0 means in a painted crop: true background, or unlabelled. In a crop that seems to be painted only
+    in part (by the share that the proposal labels), and is not marked as done, it counts as unlabelled."""
     crops: tuple[Crop, ...] = Field(min_length=1)
     """What to annotate."""
 
@@ -155,20 +159,22 @@ def _volume(folder: Path, within: str, crop: Crop, todo: TodoList) -> VolumeData
     share = float(np.count_nonzero(painted.read())) / float(np.prod(painted.shape))
     traced = folder / crop.skeletons
     has_skeletons = traced.is_dir() and any(one.suffix.lower() == ".swc" for one in traced.iterdir())
-    if share == 0 and not has_skeletons:
-        return None
     background = todo.background
-    if background == "true" and 0 < share < PARTLY * crop.proposed:
+    counts = share > 0 or (crop.done and background == "true" and crop.use == "fit")
+    if not counts and not has_skeletons:
+        return None
+    if background == "true" and 0 < share < PARTLY * crop.proposed and not crop.done:
         background = "unlabelled"
         _log.warning(
-            "%s: %.0f%% painted where the model proposed %.0f%%: taken as painted in part, 0 as unlabelled.",
+            "%s: %.0f%% painted where the model proposed %.0f%%: taken as painted in part, 0 as unlabelled. "
+            "If all of it is painted, set its 'done' to true in todo.json.",
             crop.name,
             100 * share,
             100 * crop.proposed,
         )
     return VolumeData(
         raw=str(Path(within) / crop.raw),
-        labels=str(Path(within) / crop.annotation) if share else None,
+        labels=str(Path(within) / crop.annotation) if counts else None,
         skeletons=str(Path(within) / crop.skeletons) if has_skeletons else None,
         background=background,
         moments=(todo.mean, todo.std),

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from connectomics.adaptation.rank import rank_models
+from connectomics.adaptation.rank import rank_models, relative_distance
 from connectomics.adaptation.settings import RankSettings
 from connectomics.blockwise.progress import Silent
 from connectomics.errors import ModelError, SettingsError
@@ -16,7 +16,7 @@ from connectomics.networks.feature_file import read_features
 from connectomics.networks.models import find_model
 from tests.adaptation.conftest import save_small
 
-FEW = {"permutations": 99, "crops": 64}
+FEW = {"permutations": 99, "crops": 64, "features": "deepest"}
 
 
 def ranked(location, folders, **more):
@@ -35,6 +35,18 @@ def test_a_models_own_kind_is_nearest(kind, features, images, models):
     assert not second["fits"] and second["p_value"] == pytest.approx(0.01)
     assert second["mmd2_low"] <= second["mmd2"] <= second["mmd2_high"]
     assert report["not_ranked"] == []
+
+
+def test_a_model_of_more_varied_images_is_not_held_to_less():
+    assert relative_distance(0.2, 0.1) < relative_distance(0.1, 0.01)
+    assert relative_distance(0.2, -0.1) == pytest.approx(200) and relative_distance(0.2, None) is None
+
+
+def test_the_order_may_be_relative(images, models):
+    folders = [models / "cells", models / "clouds"]
+    report = ranked(f"{images}/cells", folders, order="relative")
+    values = [row["relative"] for row in report["ranking"]]
+    assert values == sorted(values) and report["ranking"][0]["model"].endswith("cells")
 
 
 def test_none_fits_is_said(images, models):

@@ -118,11 +118,29 @@ def test_a_crop_painted_in_part_is_no_background(annotate, labels, caplog):
     folder = annotate(count=2)
     crop = read_todo(folder).crops[0]
     some = np.zeros(crop.shape, np.uint32)
-    some[:6, :6, :6] = 7
+    some[:4, :4, :4] = 7
     open_array(folder, crop.annotation).write_box((slice(None),) * 3, some)
     paint(folder, labels, [1])
     first, second = annotated_volumes(folder).fit
     assert (first.background, second.background) == ("unlabelled", "true")
+    mark_done(folder)
+    assert [one.background for one in annotated_volumes(folder).fit] == ["true", "true"]
+
+
+def mark_done(folder):
+    values = json.loads((folder / "todo.json").read_text())
+    for crop in values["crops"]:
+        crop["done"] = True
+    (folder / "todo.json").write_text(json.dumps(values))
+
+
+def test_a_crop_without_objects_is_learnt_from_once_it_is_marked(annotate):
+    folder = annotate("--held-out", "1", count=1)
+    assert annotated_volumes(folder).fit == ()
+    mark_done(folder)
+    found = annotated_volumes(folder)
+    assert [one.background for one in found.fit] == ["true"] and found.fit[0].labels is not None
+    assert found.validation == (), "there is nothing to score in it"
 
 
 def test_skeletons_alone_count(annotate):
