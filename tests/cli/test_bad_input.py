@@ -154,7 +154,7 @@ CASES = [
     ("data fetch fib25", "no file to fetch"),
     # the rest
     ("train missing.toml", "no such configuration file"),
-    ("train BAD/foreign", "cannot be read"),
+    ("train BAD/foreign", "no such configuration file"),
     ("train BAD/notes.txt", "not valid TOML"),
     ("status missing.zarr", "no run has been recorded"),
     ("status BAD/foreign", "no run has been recorded"),
