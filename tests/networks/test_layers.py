@@ -43,8 +43,8 @@ def test_every_parameter_has_a_depth_and_the_output_has_none(name):
     network, divisor = build(name)
     depths = parameter_depths(network, 1, divisor)
     assert set(depths) == dict(network.named_parameters()).keys()
-    ends = name in ("BasicUNet", "SegResNet", "ReversibleUNet")
-    last = list(dict(network.named_parameters()))[-1] if ends else None
+    output_comes_last = name in ("BasicUNet", "SegResNet", "ReversibleUNet")
+    last = list(dict(network.named_parameters()))[-1] if output_comes_last else None
     ordered = sorted(set(depths.values()))
     assert ordered == list(range(len(ordered))) and len(ordered) >= 4
     if last is not None:
