@@ -1,6 +1,8 @@
 """A volume indexed like a numpy array and read when it is indexed, for viewers; what was read last is kept."""
 
+import copy
 import itertools
+import math
 import threading
 import warnings
 from collections import OrderedDict
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from connectomics.errors import ConnectomicsError
 from connectomics.io.volume import Box, Volume, describe_box
+from connectomics.roi import IntTriple
 
 KEPT_BYTES = 256_000_000
 """What all arrays together keep of what they read."""
@@ -21,7 +24,8 @@ LARGEST_READ = 1_000_000_000
 
 _numbers = itertools.count()
 
-Change = Callable[[NDArray[Any]], NDArray[Any]]
+Change = Callable[[NDArray[Any], IntTriple], NDArray[Any]]
+"""What becomes of a box that was read, given its first voxel (zyx)."""
 
 
 class ReadMemory:
@@ -68,10 +72,10 @@ MEMORY = ReadMemory()
 
 
 class LazyArray:
-    """A volume as (z, y, x) or, as a picture, (z, y, x, 3), read when it is indexed.
+    """A volume as (z, y, x) or, as a picture, (z, y, x, 3), read when a whole number or `numpy.asarray` asks.
 
-    A place that cannot be read, or more than `LARGEST_READ` at once, comes back as zeros with a warning, so
-    that a viewer goes on.
+    Slices alone give a part, which is as lazy. A place that cannot be read, or more than `LARGEST_READ` at
+    once, comes back as zeros with a warning, so that a viewer goes on.
 
     Parameters
     ----------
@@ -82,8 +86,8 @@ class LazyArray:
     rgb
         Show the first three channels as red, green and blue.
     change
-        What becomes of the voxels after they are read, such as fragments to segments; called at every
-        indexing, so that what it does may change.
+        What becomes of a box of voxels after it is read, such as fragments to segments; called at every
+        indexing and not kept, so that what it does may change.
     dtype
         Type after `change`.
     memory
@@ -107,46 +111,67 @@ class LazyArray:
         self._memory = memory
         self._owner = next(_numbers)
         self._told: set[str] = set()
-        self.shape: tuple[int, ...] = (*volume.shape, 3) if rgb else volume.shape
+        self._part = tuple(slice(0, n) for n in ((*volume.shape, 3) if rgb else volume.shape))
         self.dtype = np.dtype(dtype) if dtype is not None else volume.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        return tuple(one.stop - one.start for one in self._part)
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return len(self.shape)
+        return len(self._part)
 
     @property
     def size(self) -> int:
         """Number of values."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all of it."""
         return self.size * self.dtype.itemsize
 
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """How it is stored, where it is stored in pieces: whole pieces are read as fast as parts of them."""
+        stored = self.volume.chunks
+        return None if stored is None else (*stored, 3)[: self.ndim]
+
     def __len__(self) -> int:
         return self.shape[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """All of it."""
-        return np.asarray(self[...], dtype)
+        return np.asarray(self._values([slice(None)] * self.ndim), dtype)
 
     def __getitem__(self, key: Any) -> Any:
-        """Read by whole numbers, slices and arrays of whole numbers, as numpy takes them."""
+        """A part by slices; values by whole numbers, arrays of them and slices with steps, as numpy does."""
         index = _complete(key, self.ndim)
-        low, high, inside = [], [], []
-        for one, length in zip(index, self.shape, strict=True):
-            first, last, relative = _bounds(one, length)
-            low.append(first)
-            high.append(last)
-            inside.append(relative)
-        z, y, x = (slice(a, b) for a, b in zip(low[:3], high[:3], strict=True))
-        data = self._read((z, y, x))
+        if all(isinstance(one, slice) and one.step in (None, 1) for one in index):
+            part = copy.copy(self)
+            cuts = [one.indices(n)[:2] for one, n in zip(index, self.shape, strict=True)]
+            part._part = tuple(
+                slice(whole.start + a, whole.start + max(a, b))
+                for whole, (a, b) in zip(self._part, cuts, strict=True)
+            )
+            return part
+        return self._values(index)
+
+    def _values(self, index: list[Any]) -> Any:
+        bounds = [_bounds(one, length) for one, length in zip(index, self.shape, strict=True)]
+        box = [
+            slice(part.start + low, part.start + high)
+            for part, (low, high, _) in zip(self._part, bounds, strict=True)
+        ]
+        data = self._read((box[0], box[1], box[2]))
         if self._rgb:
-            data = data[..., low[3] : high[3]]
-        chosen = data[tuple(inside)]
-        return chosen if self.change is None else self.change(np.asarray(chosen)).astype(self.dtype, copy=False)
+            data = data[..., box[3]]
+        if self.change is not None:
+            data = self.change(data, (box[0].start, box[1].start, box[2].start)).astype(self.dtype, copy=False)
+        return data[tuple(inside for _, _, inside in bounds)]
 
     def forget(self) -> None:
         """Read afresh from now on: the volume has changed."""
@@ -161,7 +186,7 @@ class LazyArray:
         empty = (*shape, 3) if self._rgb else shape
         if 0 in shape:
             return np.zeros(empty, self.volume.dtype)
-        wanted = int(np.prod(shape, dtype=np.int64)) * self.volume.dtype.itemsize * (self.volume.channels or 1)
+        wanted = math.prod(shape) * self.volume.dtype.itemsize * (self.volume.channels or 1)
         if wanted > LARGEST_READ:
             self._warn(
                 f"{self.volume.name}: {wanted / 1e9:.1f} GB at once are too much to show. Give it coarser "
