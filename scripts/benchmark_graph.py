@@ -229,7 +229,7 @@ def draw_block(run: Run, grid: Grid, block: Block, case: str, options: argparse.
     count = histogram.sum(axis=1, dtype=np.int64)
     total = histogram @ np.arange(256)
     kept = Histograms.from_dense(histogram).lumped(127.5) if linkage_of(case) in PERCENTS else None
-    edges = BlockEdges(u, v, count, total, total, count, kept)
+    edges = BlockEdges(u, v, count, total, total, count, kept, np.zeros((len(u), 3), np.int64))
     links = np.stack([mine, partners], axis=1)
     run.ledger.save_table("edges", block.number, links=links, **edges.arrays())
 

@@ -39,6 +39,27 @@ def write_table(group: str | Place, name: str, values: NDArray[Any], longest: in
         array[...] = values
 
 
+def open_table(group: str | Place, name: str) -> Any:
+    """The zarr array ``group/name`` that `write_table` wrote, for reading by slices.
+
+    Raises
+    ------
+    FormatError
+        The table is missing or damaged.
+    """
+    import zarr
+
+    from connectomics.io.zarr_store import zarr_at
+
+    place = as_place(group) / name
+    try:
+        return zarr.open_array(zarr_at(place), mode="r")
+    except ConnectomicsError:
+        raise
+    except Exception as error:
+        raise FormatError(f"{place}: cannot open the table ({error}).") from error
+
+
 def read_table(group: str | Place, name: str, rows: Sequence[tuple[int, int]] | None = None) -> NDArray[Any]:
     """Read what `write_table` wrote: all of it, or the rows of some ranges (first, last + 1) in turn.
 

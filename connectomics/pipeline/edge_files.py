@@ -44,11 +44,15 @@ class EdgeFiles:
         How many parts there are.
     with_histogram
         Whether the edges have histograms.
+    with_places
+        Whether it is known where their contacts are.
     """
 
-    def __init__(self, folder: Place, number: int, with_histogram: bool) -> None:
-        bins = {"length": "i4", "value": "u1", "times": "u4"} if with_histogram else {}
-        self.files = RowFiles(folder, {"rows": ROW} | bins)
+    def __init__(self, folder: Place, number: int, with_histogram: bool, with_places: bool = False) -> None:
+        columns = {"length": "i4", "value": "u1", "times": "u4"} if with_histogram else {}
+        if with_places:
+            columns["places"] = "i8"
+        self.files = RowFiles(folder, {"rows": ROW} | columns)
         self.number = number
         self.version = DEALT
 
@@ -83,7 +87,7 @@ def name_edges(stage: Stage, nodes: Nodes) -> None:
 
 def merge_blocks(stage: Stage, fragments: int) -> EdgeFiles:
     """Add the edges of all blocks up, and write ``region_graph/``."""
-    files = _parts(stage, "whole", fragments)
+    files = _parts(stage, "whole", fragments, with_places=True)
     for table in stage.run.ledger.load_tables("naming", range(len(stage.grid))):
         edges = EdgeRows.from_arrays(table)
         files.deal(edges, edges.rows["u"] // FRAGMENTS_PER_PART)
@@ -134,13 +138,13 @@ def run_parts(stage: Stage, step: str, number: int, work: BlockFunction) -> None
         ) from error
 
 
-def new_files(stage: Stage, name: str, number: int) -> EdgeFiles:
+def new_files(stage: Stage, name: str, number: int, with_places: bool = False) -> EdgeFiles:
     """Empty files in the scratch folder of the graph."""
-    return EdgeFiles(_folder(stage) / name, number, stage.settings.linkage in PERCENTS)
+    return EdgeFiles(_folder(stage) / name, number, stage.settings.linkage in PERCENTS, with_places)
 
 
-def _parts(stage: Stage, name: str, fragments: int) -> EdgeFiles:
-    return new_files(stage, name, fragments // FRAGMENTS_PER_PART + 1)
+def _parts(stage: Stage, name: str, fragments: int, with_places: bool = False) -> EdgeFiles:
+    return new_files(stage, name, fragments // FRAGMENTS_PER_PART + 1, with_places)
 
 
 def _merge(stage: Stage, files: EdgeFiles, step: str) -> None:
@@ -156,12 +160,15 @@ def _merge(stage: Stage, files: EdgeFiles, step: str) -> None:
 
 
 def _write_graph(stage: Stage, files: EdgeFiles) -> None:
-    """Write the tables of the region graph, and number the edges through."""
+    """Write the tables of the region graph, and number the edges through; places are not kept with them."""
     total = sum(len(part) for part in files)
     folder = stage.run.path / GRAPH
     tables = {"edges": create_table(folder, "edges", (total, 2), np.uint64, CHUNK)}
     for name in ("mean", "std", "size"):
         tables[name] = create_table(folder, name, (total,), np.float32, CHUNK)
+    position = create_table(folder, "position", (total, 3), np.float32, CHUNK)
+    numbered = RowFiles(files.files.folder, {n: d for n, d in files.files.columns.items() if n != "places"})
+    voxel_size, offset = stage.local_labels().voxel_size, stage.local_labels().offset
     start = 0
     for number, part in enumerate(files):
         here = slice(start, start + len(part))
@@ -169,8 +176,9 @@ def _write_graph(stage: Stage, files: EdgeFiles) -> None:
             graph = RegionGraph.from_rows(part)
             for name in tables:
                 tables[name][here] = getattr(graph, name)
+            position[here] = (part.middle() * voxel_size + offset).astype(np.float32)
         part.rows["first"] = np.arange(here.start, here.stop)
-        files.files.write(number, "numbered", part.arrays())
+        numbered.write(number, "numbered", part.arrays())
         start = here.stop
     files.files.drop(files.version)
-    files.version = "numbered"
+    files.files, files.version = numbered, "numbered"

@@ -25,6 +25,7 @@ def collect_edges(stage: Stage) -> None:
             offsets,
             inside(block.box, outer),
             with_histogram=stage.settings.linkage in PERCENTS,
+            corner=(outer[0].start, outer[1].start, outer[2].start),
         ).lumped(255.0 * stage.settings.threshold)
         table = stage.run.ledger.load_table("fragments", block.number)
         mine = nodes.bases[block.number] + table["link_labels"].astype(np.int64) - 1

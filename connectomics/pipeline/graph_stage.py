@@ -10,6 +10,7 @@ from connectomics.blockwise.grid import Block
 from connectomics.errors import RunFailed
 from connectomics.io.tables import create_table, read_table, write_table
 from connectomics.pipeline.edge_files import (
+    GRAPH,
     STEP,
     EdgeFiles,
     begin_afresh,
@@ -69,6 +70,7 @@ def _solve(stage: Stage, nodes: Nodes) -> dict[str, int]:
     segment = _numbered(roots)
     del roots
     judge_edges(stage, sizes, segment, summary["edges"])
+    write_table(stage.run.path / GRAPH, "voxels", sizes)
     lut = drop_small(segment, sizes, stage.settings.min_object)
     del segment, sizes
     write_table(stage.run.path, "lut", lut)

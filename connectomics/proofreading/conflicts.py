@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectomics.proofreading.edits import Edit, Line
-from connectomics.proofreading.mapping import Mapping
+from connectomics.proofreading.mapping import SegmentMap
 from connectomics.roi import Triple
 
 
@@ -27,7 +27,9 @@ class Conflict:
     edits: tuple[str, ...]
 
 
-def merge_logs(a: Sequence[Line], b: Sequence[Line], mapping: Mapping) -> tuple[list[Edit], list[Conflict]]:
+def merge_logs(
+    a: Sequence[Line], b: Sequence[Line], mapping: SegmentMap
+) -> tuple[list[Edit], list[Conflict]]:
     """Edits that hold of both logs, in an order in which both get what they wanted, if there is one.
 
     Parameters

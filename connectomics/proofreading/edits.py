@@ -1,12 +1,16 @@
-"""What a reviewer decides, as values: merge, split, delete, look at a place, undo, redo; one JSON line each."""
+"""What a reviewer decides, as values: merge, split, delete, a look at a place, undo, redo."""
 
+import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from functools import cache
+from typing import Any, ClassVar, Literal
 
-from connectomics.errors import FormatError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from connectomics.errors import FormatError, did_you_mean
 from connectomics.roi import IntTriple, Triple
 
 FIRST_PIECE = 1 << 52
@@ -36,6 +40,8 @@ class Entry:
     time : str
         UTC, ISO 8601; strings sort as times do.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     author: str
     place: Triple
@@ -74,6 +80,8 @@ class Cut:
     contacts : tuple of (int, int, int)
         (number of a piece, fragment or piece beside it, faces of voxels that they share).
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     fragment: int
     pieces: tuple[int, ...]
@@ -192,7 +200,21 @@ def from_json(value: Mapping[str, Any]) -> Line:
     FormatError
         An unknown kind, a field that is missing or not known, a value of the wrong type.
     """
-    raise NotImplementedError
+    kind = value.get("kind")
+    known = KINDS.get(kind) if isinstance(kind, str) else None
+    if known is None:
+        raise FormatError(f"unknown kind of line {kind!r}.{did_you_mean(str(kind), KINDS)}")
+    try:
+        return _adapter(known).validate_json(json.dumps({k: v for k, v in value.items() if k != "kind"}))
+    except ValidationError as error:
+        found = error.errors()[0]
+        where = ".".join(str(part) for part in found["loc"])
+        raise FormatError(f"{kind}: '{where}': {found['msg']}.") from None
+
+
+@cache
+def _adapter(kind: type[Line]) -> TypeAdapter[Line]:
+    return TypeAdapter(kind)
 
 
 def kind_of(line: Line) -> str:
@@ -200,6 +222,23 @@ def kind_of(line: Line) -> str:
     return next(name for name, kind in KINDS.items() if type(line) is kind)
 
 
-def active(lines: list[Line]) -> list[Edit]:
-    """The edits that hold after all undoing and redoing, in the order in which they apply."""
-    raise FormatError("not built yet")
+def history(lines: Sequence[Line]) -> tuple[list[Edit], list[Edit]]:
+    """The edits that hold after all undoing and redoing, in order, and those that `Redo` may bring back.
+
+    Raises
+    ------
+    FormatError
+        An edit is undone that does not hold, or redone that was not undone; the log was tampered with.
+    """
+    held: list[Edit] = []
+    undone: list[Edit] = []
+    for line in lines:
+        if isinstance(line, Undo | Redo):
+            source, target = (held, undone) if isinstance(line, Undo) else (undone, held)
+            if not source or source[-1].id != line.of:
+                raise FormatError(f"{kind_of(line)} of edit {line.of}: it is not the last that could be.")
+            target.append(source.pop())
+        elif not isinstance(line, Decision):
+            held.append(line)
+            undone.clear()
+    return held, undone

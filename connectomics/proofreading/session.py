@@ -13,7 +13,7 @@ from connectomics.io.place import Place
 from connectomics.io.skeletons import Skeletons
 from connectomics.proofreading.edits import Edit
 from connectomics.proofreading.live import LiveSegments
-from connectomics.proofreading.mapping import Mapping
+from connectomics.proofreading.mapping import SegmentMap
 from connectomics.proofreading.output import Output
 from connectomics.proofreading.ranking import Candidate, Order
 from connectomics.proofreading.split import Seed
@@ -56,7 +56,7 @@ class ReviewSession:
     Attributes
     ----------
     output : Output
-    mapping : Mapping
+    mapping : SegmentMap
     author : str
     levels : list of LiveSegments
         The current segmentation, the finest first; always up to date.
@@ -67,7 +67,7 @@ class ReviewSession:
     """
 
     output: Output
-    mapping: Mapping
+    mapping: SegmentMap
     author: str
     levels: list[LiveSegments]
     revision: int

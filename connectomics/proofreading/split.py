@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectomics.proofreading.edits import Split
-from connectomics.proofreading.mapping import Mapping
+from connectomics.proofreading.mapping import SegmentMap
 from connectomics.proofreading.output import Output
 from connectomics.roi import Triple
 
@@ -25,7 +25,7 @@ class Seed:
     group: int
 
 
-def split_by_seeds(output: Output, mapping: Mapping, seeds: Sequence[Seed], author: str) -> Split:
+def split_by_seeds(output: Output, mapping: SegmentMap, seeds: Sequence[Seed], author: str) -> Split:
     """The split that keeps the seeds of different groups apart; nothing is applied.
 
     Raises

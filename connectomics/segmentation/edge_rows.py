@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from connectomics.errors import InputError
 from connectomics.segmentation.edges import SUMS, BlockEdges
 from connectomics.segmentation.histograms import Histograms, concatenate
 
@@ -23,20 +24,25 @@ class EdgeRows:
     ----------
     rows : (E,) `ROW`
     histogram : Histograms or None
+    places : (E, 3) int64 or None
+        Where their contacts are, see `BlockEdges`; agglomeration needs none of it.
     """
 
     rows: NDArray[np.void]
     histogram: Histograms | None = None
+    places: NDArray[np.int64] | None = None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name, to be stored and given back to `from_arrays`."""
-        return {"rows": self.rows} | ({} if self.histogram is None else vars(self.histogram))
+        places = {} if self.places is None else {"places": self.places}
+        return {"rows": self.rows} | places | ({} if self.histogram is None else vars(self.histogram))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "EdgeRows":
         """The same again from what `arrays` gave."""
         bins = [arrays[name] for name in ("length", "value", "times") if name in arrays]
-        return cls(arrays["rows"], Histograms(*bins) if bins else None)
+        places = arrays["places"].reshape(-1, 3) if "places" in arrays else None
+        return cls(arrays["rows"], Histograms(*bins) if bins else None, places)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -48,7 +54,8 @@ class EdgeRows:
 
     def taken(self, which: NDArray[np.int64]) -> "EdgeRows":
         """Some of the edges, in the order given."""
-        return EdgeRows(self.rows[which], None if self.histogram is None else self.histogram.taken(which))
+        histogram = None if self.histogram is None else self.histogram.taken(which)
+        return EdgeRows(self.rows[which], histogram, None if self.places is None else self.places[which])
 
     def renamed(self, u: NDArray[np.int64], v: NDArray[np.int64]) -> "EdgeRows":
         """The edges between other ends, added up: one row for each pair, sorted; loops drop out."""
@@ -65,7 +72,11 @@ class EdgeRows:
             for name in SUMS:
                 rows[name] = np.add.reduceat(self.rows[name][order], starts)
             rows["first"] = np.minimum.reduceat(self.rows["first"][order], starts)
-        return EdgeRows(rows, None if self.histogram is None else self.histogram.summed(order, starts))
+        places = self.places
+        if places is not None:
+            places = np.add.reduceat(places[order], starts, axis=0) if len(starts) else places[:0]
+        histogram = None if self.histogram is None else self.histogram.summed(order, starts)
+        return EdgeRows(rows, histogram, places)
 
     def added_up(self) -> "EdgeRows":
         """One row for each pair of fragments, sorted."""
@@ -75,6 +86,12 @@ class EdgeRows:
         """Without the pairs that only long-range offsets join: fragments that do not touch are not merged."""
         touching = self.rows["contacts"] > 0
         return self if touching.all() else self.taken(np.flatnonzero(touching))
+
+    def middle(self) -> NDArray[np.float64]:
+        """(E, 3) the middle of each contact, zyx, in voxels from the volume's low corner; `places` is there."""
+        if self.places is None:
+            raise InputError("region graph: its edges were measured without their places.")
+        return self.places / (2.0 * np.maximum(1, self.rows["contacts"])[:, None]) + 0.5
 
     def affinity(self, percent: int | None) -> NDArray[np.float64]:
         """Mean or percentile of each edge, 0..255."""
@@ -87,7 +104,12 @@ def concatenate_rows(parts: Sequence[EdgeRows]) -> EdgeRows:
     """The rows of several, one after the other; either all have histograms or none is kept."""
     rows = np.concatenate([np.zeros(0, ROW), *(part.rows for part in parts)])
     histograms = [part.histogram for part in parts if part.histogram is not None]
-    return EdgeRows(rows, concatenate(histograms) if parts and len(histograms) == len(parts) else None)
+    places = [part.places for part in parts if part.places is not None]
+    return EdgeRows(
+        rows,
+        concatenate(histograms) if parts and len(histograms) == len(parts) else None,
+        np.concatenate(places) if parts and len(places) == len(parts) else None,
+    )
 
 
 def rows_of_block(edges: BlockEdges, u: NDArray[np.uint64], v: NDArray[np.uint64]) -> EdgeRows:
@@ -95,4 +117,4 @@ def rows_of_block(edges: BlockEdges, u: NDArray[np.uint64], v: NDArray[np.uint64
     rows = np.zeros(len(edges.u), ROW)
     for name in SUMS:
         rows[name] = getattr(edges, name)
-    return EdgeRows(rows, edges.histogram).renamed(u.astype(np.int64), v.astype(np.int64))
+    return EdgeRows(rows, edges.histogram, edges.places).renamed(u.astype(np.int64), v.astype(np.int64))

@@ -37,6 +37,9 @@ class BlockEdges:
         Those pairs that are nearest neighbours.
     histogram : Histograms or None
         How often each affinity occurs; for percentiles.
+    places : (E, 3) int64 or None
+        Sum of the voxel coordinates (zyx, whole volume) of both voxels of the pairs that are nearest
+        neighbours.
     """
 
     u: NDArray[np.int64]
@@ -46,6 +49,7 @@ class BlockEdges:
     squares: NDArray[np.int64]
     contacts: NDArray[np.int64]
     histogram: Histograms | None = None
+    places: NDArray[np.int64] | None = None
 
     def lumped(self, threshold: float) -> Self:
         """The same, with histograms that tell only affinities above `threshold` (0..255) apart."""
@@ -54,14 +58,15 @@ class BlockEdges:
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The arrays by name, to be stored and given back to `from_arrays`."""
         parts = {} if self.histogram is None else vars(self.histogram)
-        return {name: value for name, value in vars(self).items() if name != "histogram"} | parts
+        own = {name: value for name, value in vars(self).items() if name != "histogram" and value is not None}
+        return own | parts
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The same again from what `arrays` gave."""
         sums = {name: arrays[name] for name in ("u", "v", *SUMS)}
         bins = [arrays[name] for name in ("length", "value", "times") if name in arrays]
-        return cls(**sums, histogram=Histograms(*bins) if bins else None)
+        return cls(**sums, histogram=Histograms(*bins) if bins else None, places=arrays.get("places"))
 
 
 def block_edges(
@@ -71,6 +76,7 @@ def block_edges(
     box: Box,
     *,
     with_histogram: bool = False,
+    corner: IntTriple = (0, 0, 0),
 ) -> BlockEdges:
     """Measure the edges of one block.
 
@@ -89,6 +95,8 @@ def block_edges(
         The block, as slices of the arrays.
     with_histogram
         Also count how often each affinity occurs.
+    corner
+        Voxel of the whole volume at which the arrays start.
 
     Returns
     -------
@@ -101,16 +109,17 @@ def block_edges(
     pairs, sums, histogram = _measure(nodes, affinities, steps, low, high, with_histogram)
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     u, v = pairs[order].T.copy()
-    count, total, squares, contacts = sums[order].T.copy()
+    count, total, squares, contacts = sums[order, :4].T.copy()
+    places = sums[order, 4:] + 2 * contacts[:, None] * np.array(corner)
     kept = Histograms.from_dense(histogram[order]) if with_histogram else None
-    return BlockEdges(u, v, count, total, squares, contacts, kept)
+    return BlockEdges(u, v, count, total, squares, contacts, kept, places)
 
 
 @njit(cache=True, nogil=True)
 def _measure(nodes, affinities, offsets, low, high, with_histogram):  # type: ignore[no-untyped-def]
     table = np.full(1 << 12, -1, np.int64)  # open addressing: slot -> edge
     pairs = np.empty((1 << 10, 2), np.int64)
-    sums = np.zeros((1 << 10, 4), np.int64)
+    sums = np.zeros((1 << 10, 7), np.int64)
     histogram = np.zeros((pairs.shape[0] if with_histogram else 0, BINS), np.uint32)
     edges = 0
     for channel in range(len(offsets)):
@@ -143,7 +152,11 @@ def _measure(nodes, affinities, offsets, low, high, with_histogram):  # type: ig
                     sums[edge, 0] += 1
                     sums[edge, 1] += value
                     sums[edge, 2] += np.int64(value) * value
-                    sums[edge, 3] += near
+                    if near:
+                        sums[edge, 3] += 1
+                        sums[edge, 4] += 2 * z + dz
+                        sums[edge, 5] += 2 * y + dy
+                        sums[edge, 6] += 2 * x + dx
                     if with_histogram:
                         histogram[edge, value] += 1
     return pairs[:edges], sums[:edges], histogram[:edges]

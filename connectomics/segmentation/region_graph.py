@@ -23,6 +23,8 @@ class RegionGraph:
         Voxel pairs measured, and the sums of their affinities (0..255 each) and of the squares of these.
     histogram : Histograms or None
         How often each affinity occurs.
+    middle : (E, 3) float64 or None
+        The middle of each contact, zyx, in voxels from the volume's low corner.
     """
 
     edges: NDArray[np.uint64]
@@ -30,6 +32,7 @@ class RegionGraph:
     total: NDArray[np.int64]
     squares: NDArray[np.int64]
     histogram: Histograms | None = None
+    middle: NDArray[np.float64] | None = None
 
     @classmethod
     def from_rows(cls, part: EdgeRows) -> "RegionGraph":
@@ -37,7 +40,8 @@ class RegionGraph:
         rows = part.rows
         edges = np.stack([rows["u"], rows["v"]], axis=1).astype(np.uint64)
         count, total, squares = (rows[name].copy() for name in ("count", "total", "squares"))
-        return cls(edges, count, total, squares, part.histogram)
+        middle = None if part.places is None else part.middle()
+        return cls(edges, count, total, squares, part.histogram, middle)
 
     @property
     def mean(self) -> NDArray[np.float32]:

@@ -16,12 +16,14 @@ from connectomics.pipeline import edge_files, graph_stage, numbering
 from connectomics.pipeline.segment import segment_affinities
 from connectomics.pipeline.stage import NODE_TO_FRAGMENT, Nodes, Stage
 from connectomics.segmentation.calibration import UNCALIBRATED
+from connectomics.segmentation.edges import block_edges
+from connectomics.segmentation.region_graph import merge_edges
 from connectomics.segmentation.settings import SegmentationSettings
 from connectomics.segmentation.whole import segment_array
 
 NEAREST = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 SHAPE = (64, 64, 96)
-LAYOUT = {"voxel_size": (1.0, 1.0, 1.0), "offset": (0.0, 0.0, 0.0)}
+LAYOUT = {"voxel_size": (3.0, 2.0, 1.0), "offset": (100.0, 0.0, -7.0)}
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +52,10 @@ def segmented(folder, affinities, settings, block, pool=None, calibration=UNCALI
         volume = open_array(run.path, "affinities")
         stage = Stage(run, grid, volume, NEAREST, settings, pool or Threads(2), Silent(), calibration)
         report = segment_affinities(stage)
-        tables = {f"region_graph/{name}": None for name in ("edges", "mean", "std", "size", "p_wrong")} | {
-            "lut": None
+        names = ("edges", "mean", "std", "size", "p_wrong", "position", "voxels")
+        written = {
+            name: read_table(run.path, name) for name in (*(f"region_graph/{n}" for n in names), "lut")
         }
-        written = {name: read_table(run.path, name) for name in tables}
         written |= {
             name: open_array(run.path, name).read() for name in ("labels/segmentation", "labels/fragments")
         }
@@ -81,6 +83,22 @@ def test_small_parts_give_what_the_whole_gives(affinities, tmp_path, monkeypatch
     for name in ("edges", "mean", "std", "size"):
         np.testing.assert_array_equal(written[f"region_graph/{name}"], getattr(graph, name))
     assert report["edges"] == len(graph.edges)
+    voxels = np.bincount(fragments[fragments > 0].astype(int))
+    np.testing.assert_array_equal(written["region_graph/voxels"], voxels)
+    middle = (graph.middle * LAYOUT["voxel_size"] + LAYOUT["offset"]).astype(np.float32)
+    np.testing.assert_array_equal(written["region_graph/position"], middle)
+
+
+def test_an_edge_knows_where_its_contact_is():
+    nodes = np.zeros((4, 6, 5), np.int64)
+    nodes[2:], nodes[2:, 4:] = 1, 2
+    affinities = np.full((3, 4, 6, 5), 9, np.uint8)
+    whole = (slice(0, 4), slice(0, 6), slice(0, 5))
+    graph = merge_edges([block_edges(nodes, affinities, NEAREST, whole)], np.array([1, 2, 3], np.uint64))
+    middles = {
+        tuple(edge): tuple(middle) for edge, middle in zip(graph.edges.tolist(), graph.middle.tolist())
+    }
+    assert middles == {(1, 2): (2.0, 2.0, 2.5), (1, 3): (2.0, 5.0, 2.5), (2, 3): (3.0, 4.0, 2.5)}
 
 
 def test_levels_that_round_to_one_number_are_two_levels(affinities, tmp_path, monkeypatch):
