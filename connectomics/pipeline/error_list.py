@@ -1,6 +1,7 @@
 """A list of errors, as `score --errors` writes it, read back: places and what is wrong there."""
 
 import csv
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +65,12 @@ def read_errors(path: Path) -> ErrorList:
 
 
 def listed_errors(worst: Iterable[Mapping[str, Any]]) -> ErrorList:
-    """The errors under ``worst`` of a comparison with skeletons, those that have a place."""
+    """The errors under ``worst`` of a comparison, those that have a place; cost in nm, or in ``bits``."""
     found = [one for one in worst if "position_nm" in one]
     features: dict[str, NDArray[Any]] = {
         "kind": np.array([one["kind"] for one in found], dtype=str),
         "cost_nm": np.array([float(one["cost_nm"]) for one in found]),
+        "bits": np.array([float(one.get("bits", math.nan)) for one in found]),
     }
     for name, key in (("segment", "labels"), ("skeleton", "skeletons")):
         pairs = np.array([_two(one[key]) for one in found], np.int64).reshape(-1, 2)

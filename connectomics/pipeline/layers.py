@@ -1,6 +1,7 @@
 """What there is to see at a place: the layers of an output, of any volume, of skeletons or of a list of errors."""
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from connectomics.io.ome_display import Channel, Display, read_display
 from connectomics.io.opening import open_source, place
 from connectomics.io.place import Place, RemotePath, as_place, subfolders
 from connectomics.io.skeletons import Skeletons, read_skeletons
+from connectomics.io.strided import thinned
 from connectomics.io.volume import Volume
 from connectomics.pipeline.error_list import is_error_list, read_errors
 from connectomics.pipeline.layer_styles import Kind, Style, height, seen_at_first, style_of
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 SAMPLE_EDGE = 96
 """Edge of the box in the middle whose values set what is black and what is white."""
 
+COARSE_EDGE = 256
+"""Longest edge, voxels, of a coarser level that is made up for a volume that has none."""
+
 MANY_SKELETONS = 5000
 """Files of a folder of skeletons beside a volume up to which it is opened unasked."""
 
@@ -34,6 +39,9 @@ _HIDDEN = ("scratch/", "region_graph/", "cascade/", "labels/fragments")
 """Parts of an output that are no layers of their own."""
 
 _NAMES = {"prediction": "affinities", "input": "image", "xray": "X-ray", "em": "EM"}
+
+
+UNIT_GRID: tuple[Triple, Triple] = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +68,8 @@ class Layer:
         Both ends of each edge of "skeletons", nm, zyx.
     features : mapping
         Columns, one value a point or line.
+    grid : tuple
+        Voxel size and offset, nm, zyx, of the voxels that points and lines are counted in: viewers step by them.
     label_colours : mapping
         Colours that the file gives single labels, red, green, blue and opacity 0..1.
     """
@@ -73,6 +83,7 @@ class Layer:
     points: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
     lines: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2, 3)))
     features: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    grid: tuple[Triple, Triple] = UNIT_GRID
     label_colours: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
 
     @property
@@ -151,7 +162,17 @@ def _output_layers(found: Location, parts: list[str], voxel_size: Sequence[float
     layers += [layer for folder in beside for layer in _beside(folder)]
     layers.sort(key=lambda layer: height(layer.role))
     styles = seen_at_first([layer.role for layer in layers], [layer.style for layer in layers])
-    return [replace(layer, style=style) for layer, style in zip(layers, styles, strict=True)]
+    return on_one_grid([replace(layer, style=style) for layer, style in zip(layers, styles, strict=True)])
+
+
+def on_one_grid(layers: list[Layer]) -> list[Layer]:
+    """The layers with their points and lines counted in the finest voxels among their volumes."""
+    placed = [layer for layer in layers if layer.volumes]
+    if not placed:
+        return layers
+    finest = min(placed, key=lambda layer: np.prod(layer.voxel_size))
+    grid = (finest.voxel_size, finest.offset)
+    return [layer if layer.volumes else replace(layer, grid=grid) for layer in layers]
 
 
 def inputs_of(output: Place) -> list[str]:
@@ -211,7 +232,7 @@ def _volume_layers(location: str, role: str, voxel_size: Sequence[float] | None)
     """The layers of one volume: one, or one a channel."""
     source = open_source(location, voxel_size)
     sources = [source, *(open_source(location, voxel_size, level=i) for i in range(1, source.levels))]
-    volumes = tuple(place(one, voxel_size, channels=True) for one in sources)
+    volumes = _with_coarser(tuple(place(one, voxel_size, channels=True) for one in sources))
     display = read_display(location)
     name = _NAMES.get(role) or role.rpartition("/")[2] or display.name or Path(source.name).name
     if "offsets" in volumes[0].attributes and volumes[0].channels:
@@ -225,6 +246,16 @@ def _volume_layers(location: str, role: str, voxel_size: Sequence[float] | None)
         _channel_layer(name, role, location, volumes, channel, display)
         for channel in range(volumes[0].channels or 1)
     ]
+
+
+def _with_coarser(volumes: tuple[Volume, ...]) -> tuple[Volume, ...]:
+    """The levels, and a coarser one where there is none: viewers draw it in three dimensions and as a thumbnail."""
+    shape = volumes[0].shape
+    if len(volumes) > 1:
+        return volumes
+    factor = 2 ** max(1, math.ceil(math.log2(max(shape) / COARSE_EDGE)))
+    step = tuple(min(factor, n) for n in shape)
+    return (*volumes, thinned(volumes[0], (step[0], step[1], step[2])))
 
 
 def _channel_layer(

@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from connectomics.pipeline.layers import Layer
+from connectomics.roi import Triple
 
 LayerData = tuple[Any, dict[str, Any], str]
 """Data, keyword arguments, and the kind of napari layer."""
@@ -16,6 +18,14 @@ ERROR_COLOURS = {"split": "#ffb000", "merge": "#dc267f"}
 """As in the package's pictures; told apart by the colour-blind too."""
 
 UNITS = ("nm", "nm", "nm")
+
+POINT_NM = 250.0
+EDGE_NM = 40.0
+
+MANY_PIECES = 2_000_000
+"""Pieces of skeletons up to which they are drawn in every section."""
+
+POINT_STYLE: dict[str, Any] = {"border_color": "white", "symbol": "disc"}
 
 
 def layer_data(layer: Layer) -> LayerData:
@@ -66,30 +76,56 @@ def _labels(layer: Layer) -> LayerData:
     return data, said, "labels"
 
 
+def in_voxels(points: NDArray[np.float64], grid: tuple[Triple, Triple]) -> NDArray[np.float64]:
+    """World positions (..., 3), nm, as napari counts voxels: the centre of voxel 0 is 0."""
+    voxel_size, offset = grid
+    return (points - np.asarray(offset)) / np.asarray(voxel_size) - 0.5
+
+
+def on_grid(grid: tuple[Triple, Triple]) -> dict[str, Any]:
+    """Where points that are counted in voxels lie: on the grid, so that napari's slider steps by voxels."""
+    voxel_size, offset = grid
+    centre = [o + v / 2 for o, v in zip(offset, voxel_size, strict=True)]
+    return {"scale": list(voxel_size), "translate": centre, "units": UNITS}
+
+
 def _points(layer: Layer) -> LayerData:
     kinds = [str(kind) for kind in layer.features.get("kind", [])]
-    colours = [ERROR_COLOURS.get(kind, "#648fff") for kind in kinds] or "#648fff"
-    said = _common(layer) | {
+    said = _common(layer) | on_grid(layer.grid) | POINT_STYLE
+    said |= {
         "features": {name: np.asarray(column) for name, column in layer.features.items()},
-        "size": 200.0,
-        "face_color": colours,
-        "border_color": "white",
-        "symbol": "disc",
-        "out_of_slice_display": True,
-        "units": UNITS,
+        "size": in_units(POINT_NM, layer.grid),
+        "face_color": [ERROR_COLOURS.get(kind, "#648fff") for kind in kinds] or "#648fff",
     }
-    return layer.points, said, "points"
+    return in_voxels(layer.points, layer.grid), said, "points"
 
 
 def _skeletons(layer: Layer) -> LayerData:
     """Edges as vectors: one array for a million of them, where shapes or tracks would slow napari down."""
-    starts, ends = layer.lines[:, 0], layer.lines[:, 1]
-    said = _common(layer) | {
-        "features": {name: np.asarray(column) for name, column in layer.features.items()},
-        "edge_width": 40.0,
+    ends, edge = pieces(in_voxels(layer.lines, layer.grid))
+    said = _common(layer) | on_grid(layer.grid)
+    said |= {
+        "features": {name: np.asarray(column)[edge] for name, column in layer.features.items()},
+        "edge_width": in_units(EDGE_NM, layer.grid),
         "edge_color": "#00e5ff",
         "vector_style": "line",
-        "out_of_slice_display": True,
-        "units": UNITS,
     }
-    return np.stack([starts, ends - starts], axis=1), said, "vectors"
+    return np.stack([ends[:, 0], ends[:, 1] - ends[:, 0]], axis=1), said, "vectors"
+
+
+def pieces(lines: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Lines (n, 2, 3) cut into pieces of a voxel at most, and the line of each: a section shows those in it."""
+    lengths = np.abs(lines[:, 1] - lines[:, 0]).max(axis=1, initial=0)
+    counts = np.maximum(1, np.ceil(lengths)).astype(np.int64)
+    if counts.sum() > MANY_PIECES:
+        return lines, np.arange(len(lines))
+    line = np.repeat(np.arange(len(lines)), counts)
+    step = np.arange(len(line)) - np.repeat(np.cumsum(counts) - counts, counts)
+    along = (lines[:, 1] - lines[:, 0])[line] / counts[line, None]
+    starts = lines[line, 0] + along * step[:, None]
+    return np.stack([starts, starts + along], axis=1), line
+
+
+def in_units(length: float, grid: tuple[Triple, Triple]) -> float:
+    """A length, nm, in voxels of a grid."""
+    return length / min(grid[0])

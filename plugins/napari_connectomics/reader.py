@@ -27,11 +27,12 @@ def read(path: str | list[str]) -> list[LayerData]:
     ValueError
         What is wrong, in one line: napari shows it.
     """
-    from connectomics.pipeline.layers import open_layers
+    from connectomics.pipeline.layers import on_one_grid, open_layers
 
     paths = path if isinstance(path, list) else [path]
     try:
-        return [layer_data(layer) for one in paths for layer in open_layers(str(one))]
+        layers = on_one_grid([layer for one in paths for layer in open_layers(str(one))])
+        return [layer_data(layer) for layer in layers]
     except ConnectomicsError as error:
         raise ValueError(str(error)) from None
 
@@ -42,7 +43,7 @@ def _is_ours(path: str) -> bool:
     try:
         place = Path(path)
         if place.is_dir():
-            return folder_format(place) is not None or _inside_volume(place) or any(place.glob("*.swc"))
+            return folder_format(place) is not None or any(place.glob("*.swc"))
         if place.is_file():
             return file_format(place) is not None or is_error_list(place) or place.suffix == ".swc"
         return _inside_volume(place)

@@ -56,6 +56,9 @@ class ReviewView(Protocol):
     def frame(self, focus: Focus) -> None:
         """Jump to a place so that the box fills the view, and show its two sides alone."""
 
+    def repaint_focus(self, focus: Focus) -> None:
+        """The two sides of the place in view have changed; the view stays where it is."""
+
     def redraw(self) -> None:
         """The segmentation has changed: read what is in view again."""
 
@@ -210,6 +213,9 @@ class ReviewController:
     def _changed(self, text: str) -> None:
         self.session.take_changes()
         self.view.redraw()
+        candidate = self.session.current
+        if candidate is not None:
+            self.view.repaint_focus(self._focus(candidate))
         self._say_status()
         self.view.tell(text)
 
@@ -225,11 +231,13 @@ class ReviewController:
     def _show(self, candidate: Candidate | None) -> None:
         if candidate is not None:
             try:
-                finest = self.session.output.levels[0]
-                self.view.frame(focus_on(finest, self.session.mapping, candidate))
+                self.view.frame(self._focus(candidate))
             except ConnectomicsError as error:
                 self.view.tell(str(error), error=True)
         self._say_status()
+
+    def _focus(self, candidate: Candidate) -> Focus:
+        return focus_on(self.session.output.levels[0], self.session.mapping, candidate)
 
     def _say_status(self) -> None:
         session = self.session

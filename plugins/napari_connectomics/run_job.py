@@ -147,7 +147,7 @@ class Job:
             grown, done = now_done != done, now_done
             layers = self._layers() if grown or not running else ()
             signature = tuple((layer.location, len(layer.levels)) for layer in layers)
-            changed = layers if signature != shown else ()
+            changed = layers if signature != shown or not running else ()
             shown = signature or shown
             code = None if running or self._process is None else self._ended(self._process.returncode)
             yield Update(running, code, steps, self._message(), changed, grown)
