@@ -1,7 +1,7 @@
 """The edges of a region graph on the disk, read a piece at a time, and those among some fragments."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -34,6 +34,12 @@ class Edges(NamedTuple):
     def taken(self, which: NDArray[Any]) -> "Edges":
         """Some of them."""
         return Edges(*(column[which] for column in self))
+
+
+def joined(parts: Sequence[Edges]) -> Edges:
+    """The rows of several, one after the other."""
+    columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return Edges(*columns)
 
 
 class EdgeTable:
@@ -70,7 +76,7 @@ class EdgeTable:
             piece = self._piece(int(number))
             here = _rows_from(piece.ends[:, 0], fragments)
             found.append(piece.taken(here[_in_sorted(piece.ends[here, 1], fragments)]))
-        return Edges(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+        return joined(found)
 
     @cached_property
     def _none(self) -> Edges:

@@ -138,11 +138,14 @@ class Decision(Entry):
         See `Verdict`.
     seconds : float
         How long it was in view.
+    edit : str
+        Id of the edit that decided it; the verdict holds as long as that does.
     """
 
     fragments: tuple[int, int]
     verdict: Verdict
     seconds: float = 0.0
+    edit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,11 +204,10 @@ def from_json(value: Mapping[str, Any]) -> Line:
         An unknown kind, a field that is missing or not known, a value of the wrong type.
     """
     kind = value.get("kind")
-    known = KINDS.get(kind) if isinstance(kind, str) else None
-    if known is None:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise FormatError(f"unknown kind of line {kind!r}.{did_you_mean(str(kind), KINDS)}")
     try:
-        return _adapter(known).validate_json(json.dumps({k: v for k, v in value.items() if k != "kind"}))
+        return _adapter(kind).validate_json(json.dumps({k: v for k, v in value.items() if k != "kind"}))
     except ValidationError as error:
         found = error.errors()[0]
         where = ".".join(str(part) for part in found["loc"])
@@ -213,8 +215,8 @@ def from_json(value: Mapping[str, Any]) -> Line:
 
 
 @cache
-def _adapter(kind: type[Line]) -> TypeAdapter[Line]:
-    return TypeAdapter(kind)
+def _adapter(kind: str) -> TypeAdapter[Line]:
+    return TypeAdapter(KINDS[kind])
 
 
 def kind_of(line: Line) -> str:

@@ -93,8 +93,8 @@ class EditLog:
             return
         self._lock = lock
 
-    def append(self, line: Line) -> None:
-        """Add a line; when this returns it is on the disk, and when it raises the log is as it was.
+    def append(self, *lines: Line) -> None:
+        """Add lines; when this returns they are on the disk, and when it raises the log is as it was.
 
         Raises
         ------
@@ -107,8 +107,8 @@ class EditLog:
             raise InputError(f"edits cannot be saved: {self.read_only}")
         if self._lock is None or self._lock.lost.is_set():
             raise BusyError(f"{self.path}: is closed, or another session has taken it over. Open it again.")
-        self._write(_encoded(to_json(line)))
-        self.lines.append(line)
+        self._write(b"".join(_encoded(to_json(line)) for line in lines))
+        self.lines.extend(lines)
 
     def _write(self, data: bytes) -> None:
         try:
@@ -261,6 +261,6 @@ def _check_header(path: Path, header: Any, binding: Mapping[str, Any] | None) ->
     found = differences(header["binding"], binding)
     if found:
         raise VolumeChangedError(
-            f"{path}: was made on other fragments than those that are there now ({'; '.join(found)}). The log "
-            "is as it was: open it with the segmentation that it was made on, or move it away to begin anew."
+            f"{path}: was made on other fragments than those that are there now ({'; '.join(found)}). The "
+            "log is as it was: open it with the segmentation that it was made on, or move it away."
         )

@@ -49,10 +49,10 @@ class SegmentMap:
         self._shown = Table(np.arange(last + 1))
         self._owner = Table(np.arange(last + 1))
         self._origin: dict[int, tuple[int, ...]] = {}  # of nodes that were split off
-        weights = np.zeros(last + 1, np.int64)
-        np.add.at(weights, found[1:], voxels[1:])
-        weights[0] = 0
-        self._weight = Table(weights)
+        sizes = np.zeros(last + 1, np.int64)
+        np.add.at(sizes, found[1:], voxels[1:])
+        sizes[0] = 0
+        self._size = Table(sizes)
         self._nodes: dict[int, tuple[int, ...]] = {}  # of segments that are not their own node alone
         self._listed: dict[int, NDArray[np.int64]] = {}  # fragments of nodes that were split off, at first
         self._deleted: set[int] = set()
@@ -106,6 +106,8 @@ class SegmentMap:
                 self._journal.discard(self._deleted, segment)
         self._journal.put(self._nodes, kept, nodes + moved)
         self._journal.put(self._nodes, gone, ())
+        sizes = self._size.array[[kept, gone]]
+        self._journal.fill(self._size, np.array([kept, gone]), np.array([sizes.sum(), 0]))
         self._journal.fill(self._owner, np.array(moved), kept)
         self._journal.fill(self._shown, np.array(nodes + moved), kept)
         return frozenset((a, b))
@@ -127,8 +129,8 @@ class SegmentMap:
         segment = int(owners[0])
         if len(owners) > 1 or segment == 0 or kept in leaving or segment in self._deleted:
             raise InputError(
-                f"split: its fragments are not of one segment any more (but of {owners.tolist()}), or that is "
-                "deleted, or nothing is left of it."
+                f"split: its fragments are not of one segment any more (but of {owners.tolist()}), or that "
+                "is deleted, or nothing is left of it."
             )
         return frozenset((segment, *(self._new_node(group) for group in groups)))
 
@@ -137,15 +139,15 @@ class SegmentMap:
         old = self._node.array[indices]
         voxels = self._voxels.array[indices]
         node = len(self._owner)
-        names, inverse = np.unique(old, return_inverse=True)
-        taken = np.zeros(len(names), np.int64)
-        np.add.at(taken, inverse, voxels)
-        for table, value in ((self._owner, node), (self._shown, node), (self._weight, int(voxels.sum()))):
+        segment, taken = int(self._owner.array[old[0]]), int(voxels.sum())
+        for table, value in ((self._owner, node), (self._shown, node), (self._size, taken)):
             self._journal.grow(table, np.array([value]))
-        self._journal.fill(self._weight, names, self._weight.array[names] - np.where(names > 0, taken, 0))
+        if segment:
+            left = int(self._size.array[segment]) - taken
+            self._journal.fill(self._size, np.array([segment]), left)
         self._journal.fill(self._node, indices, node)
         self._journal.put(self._listed, node, np.sort(indices))
-        origin = {found for name in names.tolist() for found in self._origin.get(name, (name,))}
+        origin = {found for name in np.unique(old).tolist() for found in self._origin.get(name, (name,))}
         self._journal.put(self._origin, node, tuple(sorted(origin)))
         return node
 
@@ -197,7 +199,16 @@ class SegmentMap:
 
     def voxels_of(self, segment: int) -> int:
         """Voxels of a segment."""
-        return int(sum(int(self._weight.array[node]) for node in self._nodes_of(segment)))
+        return int(self._size.array[segment]) if 0 < segment < len(self._size) else 0
+
+    def sizes_of(self, segments: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Voxels of many segments, any shape."""
+        return np.take(self._size.array, segments)
+
+    @property
+    def total_voxels(self) -> int:
+        """Voxels of all segments together."""
+        return int(self._size.array.sum())
 
     def fragment_voxels(self, fragments: NDArray[np.int64]) -> NDArray[np.int64]:
         """Voxels of fragments or pieces; of a fragment that was cut, what its pieces leave."""

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from connectomics.blockwise.identity import differences
 from connectomics.blockwise.ledger import Ledger
 from connectomics.errors import FormatError, InputError
-from connectomics.io.opening import open_source, open_volume
 from connectomics.io.ome_zarr import is_group
-from connectomics.io.place import Place, as_place
+from connectomics.io.opening import open_source, open_volume
+from connectomics.io.place import Place, RemotePath, as_place
 from connectomics.io.tables import read_table
 from connectomics.io.volume import Volume
 from connectomics.proofreading.edge_table import EdgeTable
-from connectomics.proofreading.log import VolumeChangedError
+from connectomics.proofreading.log import FOLDER, VolumeChangedError
 
 GRAPH = "region_graph"
 FRAGMENTS = "labels/fragments"
@@ -78,8 +78,8 @@ class Output:
             found = [str(error)]
         if found:
             raise VolumeChangedError(
-                f"{self.path}: the segmentation was replaced while it was open ({'; '.join(found)}). Nothing was "
-                "saved, and the log is as it was. Close it and open it again."
+                f"{self.path}: the segmentation was replaced while it was open ({'; '.join(found)}). Nothing "
+                "was saved, and the log is as it was. Close it and open it again."
             )
         self._seen["stamp"] = stamp
 
@@ -96,8 +96,8 @@ def open_output(location: str | Place) -> Output:
     missing = [name for name in (*TABLES, FRAGMENTS) if not is_group(path / name)]
     if {"lut", f"{GRAPH}/edges", FRAGMENTS} & set(missing):
         raise InputError(
-            f"{path}: is no output of `segment` (it holds no {' nor '.join(missing)}). Name the OUT.zarr group "
-            "that `connectomics segment` wrote."
+            f"{path}: is no output of `segment` (it holds no {' nor '.join(missing)}). Name the OUT.zarr "
+            "group that `connectomics segment` wrote."
         )
     if missing:
         raise InputError(
@@ -150,3 +150,21 @@ def _stamp(path: Place) -> Any:
         except FileNotFoundError:
             found.append((0, 0))
     return found
+
+
+def edits_folder(output: Output, log_folder: Path | None = None) -> Path:
+    """Where the logs of an output lie.
+
+    Raises
+    ------
+    InputError
+        The output is in a bucket, and no other place is named.
+    """
+    if log_folder is not None:
+        return log_folder
+    if isinstance(output.path, RemotePath):
+        raise InputError(
+            f"{output.path}: edits are saved to a local disk, line by line, and this is in a bucket. Name a "
+            "local folder for the log, or copy the output."
+        )
+    return output.path / FOLDER

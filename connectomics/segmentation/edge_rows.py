@@ -88,7 +88,7 @@ class EdgeRows:
         return self if touching.all() else self.taken(np.flatnonzero(touching))
 
     def middle(self) -> NDArray[np.float64]:
-        """(E, 3) the middle of each contact, zyx, in voxels from the volume's low corner; `places` is there."""
+        """(E, 3) the middle of each contact, zyx, in voxels from the volume's low corner; needs `places`."""
         if self.places is None:
             raise InputError("region graph: its edges were measured without their places.")
         return self.places / (2.0 * np.maximum(1, self.rows["contacts"])[:, None]) + 0.5

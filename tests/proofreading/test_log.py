@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_the_log_as_it_was(tmp_path, monkeypatch, written, ea
             [full, lambda handle, data: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left"))]
         )
         monkeypatch.setattr(os, "write", lambda handle, data: next(calls)(handle, data))
-        with pytest.raises(NoSpaceError, match="edit was not saved.*No space left"):
+        with pytest.raises(NoSpaceError, match=r"edit was not saved.*No space left"):
             log.append(lines()[2])
         monkeypatch.undo()
         assert path.read_bytes() == before and len(log.lines) == earlier
@@ -267,7 +267,7 @@ def test_a_place_that_cannot_be_written_can_be_looked_at(tmp_path, monkeypatch, 
     monkeypatch.setattr("connectomics.blockwise.lock.os.open", closed)
     with EditLog(path, BINDING) as log:
         assert len(log.lines) == 1 and os.strerror(code) in log.read_only
-        with pytest.raises(InputError, match="edits cannot be saved.*Choose a place that can be written"):
+        with pytest.raises(InputError, match=r"edits cannot be saved.*Choose a place that can be written"):
             log.append(lines()[1])
     monkeypatch.undo()
     assert path.read_bytes() == before
