@@ -10,6 +10,9 @@ from connectomics.errors import InputError
 WINDOW = "napari_connectomics.widgets.window"
 """The plugin's window; the package itself imports no GUI."""
 
+BINDINGS = ("PySide6", "PyQt6", "PySide2", "PyQt5")
+"""Qt for Python, whichever."""
+
 
 def view(*volumes: str, voxel_size: tuple[float, float, float] | None = None) -> None:
     """Open volumes, outputs, skeletons and lists of errors in napari, with the docks Run, Review and Score.
@@ -25,6 +28,8 @@ def view(*volumes: str, voxel_size: tuple[float, float, float] | None = None) ->
     voxel_size
         Voxel size (nm, z y x) for volumes that carry none.
     """
+    if not volumes:
+        raise InputError("view: name a volume to open, such as out.zarr.")
     _check_there_is_a_viewer()
     from connectomics.pipeline.layers import on_one_grid, open_layers
 
@@ -34,10 +39,12 @@ def view(*volumes: str, voxel_size: tuple[float, float, float] | None = None) ->
 
 
 def _check_there_is_a_viewer() -> None:
-    missing = [name for name in ("napari", "qtpy", "napari_connectomics") if not importlib.util.find_spec(name)]
+    missing = [name for name in ("napari", "napari_connectomics") if not importlib.util.find_spec(name)]
+    if not any(importlib.util.find_spec(name) for name in BINDINGS):
+        missing.append(BINDINGS[0])
     if missing:
         raise InputError(
-            f"view: needs napari, and '{missing[0]}' is not installed. Install the extra 'napari': "
+            f"view: needs napari, and {' and '.join(missing)} is not installed. Install the extra 'napari': "
             "pip install 'xray-connectomics[napari]'."
         )
 

@@ -38,6 +38,8 @@ MANY_SKELETONS = 5000
 _HIDDEN = ("scratch/", "region_graph/", "cascade/", "labels/fragments")
 """Parts of an output that are no layers of their own."""
 
+TRUTH = "labels/truth"
+
 _NAMES = {"prediction": "affinities", "input": "image", "xray": "X-ray", "em": "EM"}
 
 
@@ -158,7 +160,9 @@ def _output_layers(found: Location, parts: list[str], voxel_size: Sequence[float
             continue
         there.add(made_from)
         layers += _optional(lambda made_from=made_from: _volume_layers(made_from, "input", voxel_size))  # type: ignore[misc]
-        beside += _containers(made_from)
+        containers = _containers(made_from)
+        layers += [one for container in containers for one in _truth_in(container, voxel_size)]
+        beside += containers
     layers += [layer for folder in beside for layer in _beside(folder)]
     layers.sort(key=lambda layer: height(layer.role))
     styles = seen_at_first([layer.role for layer in layers], [layer.style for layer in layers])
@@ -191,6 +195,13 @@ def _containers(location: str) -> list[Place]:
         return [as_place(locate(location).container)]
     except ConnectomicsError:
         return []
+
+
+def _truth_in(container: Place, voxel_size: Sequence[float] | None) -> list[Layer]:
+    """The truth in the group that an input lies in, as phantoms have it."""
+    if isinstance(container, RemotePath) or not (container / TRUTH).is_dir():
+        return []
+    return _optional(lambda: _volume_layers(f"{container}/{TRUTH}", TRUTH, voxel_size))
 
 
 def _beside(container: Place) -> Iterator[Layer]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from connectomics.errors import InputError
 from connectomics.io.volume import Box, Volume
-from connectomics.proofreading.mapping import Mapping
+from connectomics.proofreading.mapping import SegmentMap
 from connectomics.proofreading.ranking import Candidate
 from connectomics.proofreading.split import Seed
 from connectomics.roi import IntTriple, Triple, triple
@@ -59,7 +59,7 @@ def box_around(volume: Volume, place: Sequence[float], edge: int = EDGE) -> Box:
     return z, y, x
 
 
-def focus_on(fragments: Volume, mapping: Mapping, candidate: Candidate, edge: int = EDGE) -> Focus:
+def focus_on(fragments: Volume, mapping: SegmentMap, candidate: Candidate, edge: int = EDGE) -> Focus:
     """Cut the two sides of a candidate out.
 
     Parameters

@@ -9,7 +9,7 @@ from connectomics.io.lazy import LazyArray
 from connectomics.io.volume import Volume
 from connectomics.pipeline.layer_styles import STYLES
 from connectomics.pipeline.layers import Layer
-from connectomics.proofreading.mapping import Mapping
+from connectomics.proofreading.mapping import SegmentMap
 from connectomics.proofreading.session import ReviewSession
 from connectomics.roi import IntTriple
 
@@ -34,7 +34,7 @@ def _live(fragments: Volume, session: ReviewSession) -> LazyArray:
 class _Overlay:
     """From a box of fragments to current segments."""
 
-    def __init__(self, mapping: Mapping, factor: IntTriple) -> None:
+    def __init__(self, mapping: SegmentMap, factor: IntTriple) -> None:
         self.mapping, self.factor = mapping, factor
 
     def __call__(self, fragments: NDArray[np.uint64], corner: IntTriple) -> NDArray[np.uint64]:
