@@ -246,7 +246,7 @@ def _volume_layers(location: str, role: str, voxel_size: Sequence[float] | None)
     volumes = _with_coarser(tuple(place(one, voxel_size, channels=True) for one in sources))
     display = read_display(location)
     name = _NAMES.get(role) or role.rpartition("/")[2] or display.name or Path(source.name).name
-    if "offsets" in volumes[0].attributes and volumes[0].channels:
+    if volumes[0].channels and ("offsets" in volumes[0].attributes or role == "affinities"):
         levels = tuple(LazyArray(volume, rgb=True) for volume in volumes)
         return [Layer(name, role, location, style_of(role, "rgb"), levels, volumes)]
     if _is_labels(volumes[0], role, display):

@@ -273,9 +273,13 @@ def facts(candidate: Candidate | None) -> str:
     first, second = candidate.voxels
     return (
         f"Now {now}; wrong with probability {candidate.p_wrong:.2f}. "
-        f"{first:,} and {second:,} voxels; a correction gains {candidate.gain_nm / 1000:,.1f} µm "
-        f"of run length if it is one.{decided}"
+        f"{first:,} and {second:,} voxels; {length(candidate.gain_nm)} of run length to gain.{decided}"
     )
+
+
+def length(nm: float) -> str:
+    """A length with a unit that suits it."""
+    return f"{nm / 1000:,.1f} µm" if nm >= 1000 else f"{nm:,.0f} nm"
 
 
 def progress(counters: Counters) -> str:

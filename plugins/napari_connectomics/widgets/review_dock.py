@@ -135,12 +135,12 @@ class ReviewDock(QWidget):
         events = viewer.layers.events
         events.inserted.connect(self.refresh_outputs)
         events.removed.connect(self.refresh_outputs)
-        viewer.dims.events.ndisplay.connect(self.picture.arrange)
+        viewer.dims.events.ndisplay.connect(self.picture.turn)
         self._undone = [
             self.canvas.on_click(self._takes_clicks, self._clicked),
             lambda: events.inserted.disconnect(self.refresh_outputs),
             lambda: events.removed.disconnect(self.refresh_outputs),
-            lambda: viewer.dims.events.ndisplay.disconnect(self.picture.arrange),
+            lambda: viewer.dims.events.ndisplay.disconnect(self.picture.turn),
             *(lambda key=key: viewer.bind_key(key.key, None) for key in keys.ALL),
         ]
 

@@ -66,7 +66,6 @@ class ReviewPicture:
         layer = self.canvas.labels(SIDES, focus.labels, focus.voxel_size, focus.offset)
         if new:
             layer.colormap = DirectLabelColormap(color_dict=SIDE_COLOURS)
-            layer.opacity = 0.6
             layer.editable = False
 
     def set_alone(self, alone: bool) -> None:
@@ -86,7 +85,12 @@ class ReviewPicture:
                 one.visible = before and not hidden
         for one in self.canvas.viewer.layers:
             if one.name == SIDES:
-                one.visible = self.alone
+                one.visible, one.opacity = self.alone, 1.0 if solid else 0.6
+
+    def turn(self, _: Any = None) -> None:
+        """The view has changed between two and three dimensions: frame the place there too."""
+        if self.focus is not None:
+            self.frame(self.focus)
 
     def redraw(self) -> None:
         """Look the fragments in view up again."""
