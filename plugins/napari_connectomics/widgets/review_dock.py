@@ -174,18 +174,18 @@ class ReviewDock(QWidget):
         self.worker.returned.connect(self._opened)
         self.worker.start()
 
-    def _open(self) -> ReviewSession | ConnectomicsError:
-        """In a thread: of a large output the ranking takes its time."""
+    def _open(self) -> ReviewSession | str:
+        """In a thread, since ranking a large output takes its time; or what is wrong."""
         author = self.author.text().strip() or None
         try:
             return ReviewSession.open(self.output.currentText(), author, order=self.chosen_order, errors=self._table)
         except ConnectomicsError as error:
-            return error
+            return str(error)  # a worker that returns an exception is taken to have failed
 
-    def _opened(self, session: ReviewSession | ConnectomicsError) -> None:
+    def _opened(self, session: ReviewSession | str) -> None:
         self.begin_button.setEnabled(True)
-        if isinstance(session, ConnectomicsError):
-            self.tell(str(session), error=True)
+        if isinstance(session, str):
+            self.tell(session, error=True)
             return
         self.controller = ReviewController(session, self)
         self.picture.begin(live_layer(session))

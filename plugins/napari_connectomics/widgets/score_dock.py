@@ -125,18 +125,18 @@ class ScoreDock(QWidget):
         self.message.say("scoring ...")
         self.worker = create_worker(_score, layer, truth, self.xpress.isChecked(), roi, self.progress)
         self.worker.returned.connect(self._scored)
-        self.worker.errored.connect(lambda error: self._scored(ConnectomicsError(str(error))))
+        self.worker.errored.connect(lambda error: self._scored(str(error)))
         self.worker.start()
 
     def _say_progress(self) -> None:
         if self.progress.total:
             self.message.say(f"scoring: {self.progress.done} of {self.progress.total} blocks")
 
-    def _scored(self, result: Comparison | ConnectomicsError) -> None:
+    def _scored(self, result: Comparison | str) -> None:
         self.timer.stop()
         self.button.setEnabled(True)
-        if isinstance(result, ConnectomicsError):
-            self.message.say(str(result), error=True)
+        if isinstance(result, str):
+            self.message.say(result, error=True)
             return
         self._show_rows(result)
         self._show_errors(result.errors)
@@ -196,12 +196,12 @@ class ScoreDock(QWidget):
 
 def _score(
     layer: Layer | None, truth: Any, xpress: bool, roi: Any, progress: BlocksDone
-) -> Comparison | ConnectomicsError:
-    """In a thread."""
+) -> Comparison | str:
+    """In a thread: the comparison, or what is wrong."""
     try:
         return score_controller.score_of(layer, truth, xpress, roi, progress)
     except ConnectomicsError as error:
-        return error
+        return str(error)
 
 
 def _fill(box: QComboBox, layers: list[Layer]) -> None:
