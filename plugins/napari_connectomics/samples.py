@@ -12,7 +12,8 @@ def phantom() -> list[LayerData]:
     """X-ray, truth and skeletons of the demo's phantom, made when first asked for."""
     from connectomics.pipeline.layers import open_layers
 
-    return [layer_data(layer) for layer in open_layers(phantom_at(sample_folder() / "phantom.zarr"))]
+    place = phantom_at(sample_folder() / "phantom.zarr", SHAPE)
+    return [layer_data(layer) for layer in open_layers(place)]
 
 
 def sample_folder() -> Path:
@@ -22,7 +23,7 @@ def sample_folder() -> Path:
     return user_cache_path("xray-connectomics") / "samples"
 
 
-def phantom_at(out: Path, shape: tuple[int, int, int] = SHAPE) -> Path:
+def phantom_at(out: Path, shape: tuple[int, int, int]) -> Path:
     """Write the phantom unless it is there."""
     from connectomics.blockwise.progress import Silent
     from connectomics.phantom.settings import PhantomSettings
