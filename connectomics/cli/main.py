@@ -29,6 +29,7 @@ COMMANDS = (
     "segment",
     "cascade",
     "evaluate",
+    "export",
     "score",
     "submit",
     "models",

@@ -2,8 +2,9 @@
 
 from typing import Annotated, TypedDict
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from connectomics.inference.memory import parse_bytes
 from connectomics.settings import Settings
 
 Positive = Annotated[int, Field(gt=0)]
@@ -25,6 +26,17 @@ class RegionSettings(Settings):
     """Low corner of the region to work on, nm (z y x, world frame). Default: the whole volume."""
     roi_size: tuple[float, float, float] | None = None
     """Size of the region to work on, nm (z y x). Default: up to the end of the volume."""
+
+
+def _bytes(value: object) -> object:
+    return parse_bytes(value) if isinstance(value, str) else value
+
+
+class MemorySettings(Settings):
+    """What a command without a network may take."""
+
+    memory: Annotated[int, BeforeValidator(_bytes), Field(gt=0)] = 4_000_000_000
+    """Bytes for the whole command, such as 8GB (= 8e9 bytes); blocks are sized to it."""
 
 
 class PoolSettings(Settings):

@@ -1,7 +1,6 @@
 """Edits as they happen: applied to the mapping, saved in the log, undone and redone; all or nothing."""
 
 from collections.abc import Callable
-from typing import Any
 
 from connectomics.proofreading.edits import Decision, Edit, Line, Redo, Undo, Verdict, history
 from connectomics.proofreading.log import EditLog
@@ -45,12 +44,9 @@ class Editor:
         held, self.undone = history(log.lines)
         for edit in held:
             self.mapping.apply(edit)
-        there = {edit.id for edit in held}
-        decisions = [line for line in log.lines if isinstance(line, Decision)]
-        self.verdicts: dict[tuple[int, int], Verdict] = {
-            line.fragments: line.verdict for line in decisions if not line.edit or line.edit in there
-        }
-        self.seconds = [line.seconds for line in decisions]
+        self.verdicts: dict[tuple[int, int], Verdict] = {}
+        self._judge()
+        self.seconds = [line.seconds for line in log.lines if isinstance(line, Decision)]
 
     def do(self, edit: Edit, decide: Callable[[frozenset[int]], Decision | None]) -> frozenset[int]:
         """Apply and save an edit; the segments that changed.
@@ -82,8 +78,7 @@ class Editor:
         self._save(Undo(author=author, place=edit.place, of=edit.id))
         changed = self.mapping.undo()
         self.undone.append(edit)
-        for line in self._decisions_by(edit):
-            self.verdicts.pop(line.fragments, None)
+        self._judge()
         return edit, self._changed(changed)
 
     def redo(self, author: str) -> tuple[Edit, frozenset[int]] | None:
@@ -98,8 +93,7 @@ class Editor:
             self.mapping.undo()
             raise
         self.undone.pop()
-        for line in self._decisions_by(edit):
-            self.verdicts[line.fragments] = line.verdict
+        self._judge()
         return edit, self._changed(changed)
 
     def _save(self, *lines: Line) -> None:
@@ -115,5 +109,10 @@ class Editor:
         self.verdicts[decision.fragments] = decision.verdict
         self.seconds.append(decision.seconds)
 
-    def _decisions_by(self, edit: Edit) -> list[Any]:
-        return [line for line in self.log.lines if isinstance(line, Decision) and line.edit == edit.id]
+    def _judge(self) -> None:
+        """Gather the verdicts that hold: the last on each candidate whose edit, if it was one, holds."""
+        there = {edit.id for edit in self.mapping.edits}
+        self.verdicts.clear()
+        for line in self.log.lines:
+            if isinstance(line, Decision) and (not line.edit or line.edit in there):
+                self.verdicts[line.fragments] = line.verdict

@@ -62,7 +62,9 @@ class SegmentMap:
         self._by_node: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
         self._journal = Journal()
 
-    # --- edits -------------------------------------------------------------------------------------------
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker on another machine needs to look segments up; it cannot take edits back."""
+        return self.__dict__ | {"_journal": Journal(), "_by_node": None}
 
     def apply(self, edit: Edit) -> frozenset[int]:
         """Apply an edit; the ids of the segments that changed, appeared or went.
@@ -179,8 +181,6 @@ class SegmentMap:
         self._journal.fill(self._shown, np.array(self._nodes_of(segment)), 0)
         return frozenset((segment,))
 
-    # --- questions ---------------------------------------------------------------------------------------
-
     def segment_of(self, fragment: int) -> int:
         """Current segment of a fragment or piece; 0 where it is none or deleted."""
         return int(self._shown.array[self._node.array[self._index_of(fragment)]])
@@ -189,6 +189,10 @@ class SegmentMap:
         """Current segments of many fragments (no pieces), any shape: a block of labels/fragments."""
         nodes = np.take(self._node.array, _signed(fragments))
         return np.take(self._shown.array, nodes).view(np.uint64)
+
+    def table(self) -> NDArray[np.uint64]:
+        """Current segment of every fragment, entry 0 that of the background, and then of every piece."""
+        return np.take(self._shown.array, self._node.array).view(np.uint64)
 
     def fragments_of(self, segment: int) -> NDArray[np.int64]:
         """Fragments and pieces of a segment, ascending; none where there is no such segment."""
@@ -246,8 +250,6 @@ class SegmentMap:
     def cuts(self) -> list[Cut]:
         """The cuts that hold, in order."""
         return [laid.cut for laid in self._cuts]
-
-    # --- inside ------------------------------------------------------------------------------------------
 
     def _laid(
         self, fragments: NDArray[np.uint64], corner: Sequence[int], factor: Sequence[int]

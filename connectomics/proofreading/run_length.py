@@ -3,13 +3,13 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 CROSS_SECTION_NM2 = 1e6
 """Cross-section that a neurite is taken to have where nobody has traced it: 1 um^2. It scales all gains
 alike, so the ranking does not depend on it."""
 
-Floats = NDArray[np.floating[Any]]
+SCRAP_NM = 50.0
+"""Length of a piece of a neurite that as likely as not holds no edge of a tracing."""
 
 
 def length_nm(voxels: Any, voxel_nm3: float) -> Any:
@@ -28,6 +28,13 @@ def gain_of_merging(a: Any, b: Any, total: float) -> Any:
 def gain_of_splitting(a: Any, b: Any, total: float) -> Any:
     """Expected run length (nm) gained where two neurites under one label are separated.
 
-    What is merged counts nothing, so both are gained: a^2 + b^2.
+    What is merged counts nothing, so both are gained: a^2 + b^2. But a scrap of a neurite, shorter than
+    about `SCRAP_NM`, hardly makes the rest count for nothing.
     """
-    return (a * a + b * b) / total
+    smaller = np.minimum(a, b)
+    return (a * a + b * b) / total * (smaller / (smaller + SCRAP_NM))
+
+
+def most_of_splitting(whole: Any, total: float) -> Any:
+    """What splitting a segment of this length gains at most, wherever it is split."""
+    return whole * whole / total

@@ -107,7 +107,10 @@ def split_between(
         There are not two groups.
     """
     first = next(iter(wanted), pieces[0].cut.fragment if pieces else 0)
-    names = mapping.fragments_of(mapping.segment_of(first))
+    segment = mapping.segment_of(first)
+    if segment == 0:
+        raise InputError(f"split: fragment {first} is background, or deleted; there is nothing to split.")
+    names = mapping.fragments_of(segment)
     goal = dict(wanted)
     voxels = dict(zip(names.tolist(), mapping.fragment_voxels(names).tolist(), strict=True))
     for one in pieces:

@@ -10,7 +10,12 @@ from connectomics.errors import InputError, did_you_mean
 from connectomics.proofreading.edge_table import Edges
 from connectomics.proofreading.mapping import SegmentMap
 from connectomics.proofreading.pool import Pool
-from connectomics.proofreading.run_length import gain_of_merging, gain_of_splitting, length_nm
+from connectomics.proofreading.run_length import (
+    gain_of_merging,
+    gain_of_splitting,
+    length_nm,
+    most_of_splitting,
+)
 
 Order = Literal["run-length", "errors", "uncertainty", "largest", "random"]
 """run-length: expected run length gained. errors: the table of `score --errors`. uncertainty: probability of
@@ -58,7 +63,7 @@ class Worth:
         """Expected gain (nm) of a merge, else of a split, of sides of so many voxels."""
         a, b = length_nm(a, self.voxel_nm3), length_nm(b, self.voxel_nm3)
         merged, split = gain_of_merging(a, b, self.total_nm), gain_of_splitting(a, b, self.total_nm)
-        return p_wrong * np.where(merge, merged, np.where(np.minimum(a, b) > 0, split, 0.0))
+        return p_wrong * np.where(merge, merged, split)
 
     def at_most(
         self,
@@ -109,19 +114,21 @@ class Worth:
             return np.where(merged, voxels[:, 0], voxels.sum(axis=1)).astype(np.float64)
         if self.order == "random":
             return _drawn(rows, self.seed)
-        known = sides[:, 0] >= 0
-        small = np.where(merged & known, sides.min(axis=1), np.where(merged, 0, voxels[:, 0]))
-        large = np.where(merged & known, sides.max(axis=1), voxels[:, 1])
-        a, b = length_nm(small, self.voxel_nm3), length_nm(large, self.voxel_nm3)
-        stake = np.where(merged, gain_of_splitting(a, b, self.total_nm), gain_of_merging(a, b, self.total_nm))
+        a, b = (length_nm(column, self.voxel_nm3) for column in voxels.T)
+        low, high = (length_nm(column, self.voxel_nm3) for column in np.maximum(sides, 0).T)
+        cut = np.where(
+            sides[:, 0] >= 0,
+            gain_of_splitting(low, high, self.total_nm),
+            most_of_splitting(a, self.total_nm),
+        )
+        stake = np.where(merged, cut, gain_of_merging(a, b, self.total_nm))
         return np.asarray(p_wrong * stake, np.float64)
 
 
 def _drawn(rows: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     """A number in (0, 1] for each row, the same whenever it is asked for."""
-    mixed = rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed + 1) * np.uint64(
-        0xD1B54A32D192ED03
-    )
+    start = np.uint64((seed + 1) * 0xD1B54A32D192ED03 % 2**64)
+    mixed = rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     mixed ^= mixed >> np.uint64(31)

@@ -95,9 +95,8 @@ def test_an_edge_knows_where_its_contact_is():
     affinities = np.full((3, 4, 6, 5), 9, np.uint8)
     whole = (slice(0, 4), slice(0, 6), slice(0, 5))
     graph = merge_edges([block_edges(nodes, affinities, NEAREST, whole)], np.array([1, 2, 3], np.uint64))
-    middles = {
-        tuple(edge): tuple(middle) for edge, middle in zip(graph.edges.tolist(), graph.middle.tolist())
-    }
+    pairs = zip(graph.edges.tolist(), graph.middle.tolist(), strict=True)
+    middles = {tuple(edge): tuple(middle) for edge, middle in pairs}
     assert middles == {(1, 2): (2.0, 2.0, 2.5), (1, 3): (2.0, 5.0, 2.5), (2, 3): (3.0, 4.0, 2.5)}
 
 
