@@ -29,9 +29,10 @@ ANSWER_SECONDS = 20
 QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.log-length": 600,
+    "distributed.admin.low-level-log-length": 100,
 }
-"""Dask's settings for clusters that we start: its profile of itself grows for minutes, its monitor for
-an hour, and nobody looks at either."""
+"""Dask's settings for our client and for clusters that we start: its profile of itself grows for minutes, its
+monitor for an hour, its logs of messages and transitions for thousands of tasks, and nobody looks at them."""
 
 QUIET_ENVIRONMENT = {
     "DASK_" + name.upper().replace(".", "__").replace("-", "_"): str(value) for name, value in QUIET.items()
@@ -59,6 +60,7 @@ def connect(cluster: str, patience: float | None = 600.0) -> Iterator[Cluster]:
         The text is none of these, or nobody answers at the address.
     """
     try:
+        import dask
         from distributed import Client
     except ImportError:
         raise InputError(
@@ -67,7 +69,8 @@ def connect(cluster: str, patience: float | None = 600.0) -> Iterator[Cluster]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it reaches the ledger
     with _backend(cluster) as (address, wanted):
         try:
-            client: Client = Client(address, set_as_default=False, timeout=ANSWER_SECONDS)
+            with dask.config.set(QUIET):
+                client: Client = Client(address, set_as_default=False, timeout=ANSWER_SECONDS)
         except (OSError, ValueError) as error:
             raise InputError(f"--cluster {cluster}: no Dask scheduler answers there ({error}).") from None
         with client:

@@ -87,9 +87,10 @@ def _network_scorer(
             f"model '{model.contract.name}': is no detector; train one with targets.detector = true."
         )
     check_fits(model, volume.voxel_size)
-    # its own tiles, whatever those of the fine network: as calibrated, and no more computed than is asked
-    # for; chunks of one block may be asked for from several threads, one of which is at the network
-    own = inference.model_copy(update={"tile": max(chunk), "margin": None, "flips": 1})
+    # its own tiles, whatever those of the fine network: as calibrated, and hardly more computed than is asked
+    # for, since the chunks in a coarser one that passed are two along each axis; chunks of one block may be
+    # asked for from several threads, one of which is at the network
+    own = inference.model_copy(update={"tile": 2 * max(chunk), "margin": None, "flips": 1})
     predictor: _Predicts = predictor_for(model, own, volume.read_box, volume.shape)
     turn = threading.Lock()
 

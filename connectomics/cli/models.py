@@ -26,18 +26,38 @@ def list_(*, report: Report = REPORT) -> None:
 
 @models.command
 def show(name: str, *, report: Report = REPORT) -> None:
-    """Show a model's contract: architecture, training data, licence, scores.
+    """Show a model's contract and cost, or what an architecture costs as it comes.
+
+    The cost: parameters, operations_per_voxel (floating-point operations of prediction, a multiply-add being
+    two), training_bytes_per_voxel and inference_bytes_per_voxel (float32 tensors alive at once),
+    training_bytes_fixed (weights, gradients, optimiser, averaged weights) and receptive_field (voxels z y x).
 
     Parameters
     ----------
     name
-        Name of a shipped model or path of a model folder.
+        Name of a shipped model, path of a model folder, or an architecture such as ReversibleUNet.
     """
+    from dataclasses import asdict
+
+    from connectomics.errors import ModelError
+    from connectomics.networks.build import ARCHITECTURES
+    from connectomics.networks.contract import NetworkSettings
+    from connectomics.networks.cost import cost_of
     from connectomics.networks.models import find_model
 
-    model = find_model(name)
-    contract = model.contract.model_dump(mode="json")
-    deliver(contract | {"weights": str(model.weights), "sha256": model.sha256}, report, name)
+    if name in ARCHITECTURES:
+        network = NetworkSettings(name=name, parameters=ARCHITECTURES[name].defaults)
+        what = {"network": network.model_dump(mode="json"), "in_channels": 1, "out_channels": 3}
+        deliver(what | asdict(cost_of(network, 1, 3)), report, name)
+        return
+    try:
+        model = find_model(name)
+    except ModelError as error:
+        raise ModelError(f"{error} Architectures: {', '.join(sorted(ARCHITECTURES))}.") from None
+    contract = model.contract
+    cost = asdict(cost_of(contract.network, contract.in_channels, contract.out_channels))
+    shown = contract.model_dump(mode="json") | {"weights": str(model.weights), "sha256": model.sha256}
+    deliver(shown | cost, report, name)
 
 
 @models.command

@@ -41,7 +41,7 @@ def predict(
     from connectomics.pipeline.predict import predict_volume
 
     with session(report) as display:
-        chosen = cascade_for(volume, cascade, region, rescale, network, display)
+        chosen = cascade_for(volume, cascade, model, region, rescale, network, display)
         result = predict_volume(
             volume,
             out,

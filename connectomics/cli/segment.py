@@ -54,7 +54,7 @@ def segment(
 
     given = {} if segmentation is None else segmentation.model_dump(exclude_unset=True)
     with session(report) as display:
-        chosen = cascade_for(volume, cascade, region, rescale, network, display)
+        chosen = cascade_for(volume, cascade, model, region, rescale, network, display)
         result = segment_volume(
             volume,
             out,

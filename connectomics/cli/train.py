@@ -14,6 +14,7 @@ def train(
     config: Path,
     *,
     output: Path | None = None,
+    memory: str | None = None,
     overrides: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     report: Report = REPORT,
 ) -> None:
@@ -25,14 +26,25 @@ def train(
         The recipe; those that made the shipped models are in data/recipes.
     output
         Folder of the run. Default: runs/NAME-OF-CONFIG.
+    memory
+        Take the largest crop with which a training step fits in this memory, such as 8GB, in place of the
+        recipe's crop, whose proportions it keeps (to a step of the network's divisor), at the
+        recipe's batch; never larger than a training volume. Two small crops are measured for it. On a
+        CPU it is the memory of the process, its volumes included, on CUDA that of the GPU. What validation
+        takes is not part of it. The run's folder keeps the choice (crop.json), and a run that goes on keeps
+        to it. With or without it, a step that runs out of memory is taken again with a smaller crop.
     overrides
         Replace a setting of the recipe, as section.key=value; may be given many times.
     """
     from connectomics.settings import apply_overrides, read_toml
+    from connectomics.training.crop_choice import read_record
     from connectomics.training.settings import TrainSettings
     from connectomics.training.train import train as run_training
 
-    settings = TrainSettings.parse(apply_overrides(read_toml(config), overrides or []), str(config))
+    values = apply_overrides(read_toml(config), overrides or [])
+    settings = TrainSettings.parse(values | ({"memory": memory} if memory else {}), str(config))
+    folder = local_path(output or Path("runs") / config.stem, "--output")
     with session(report):
-        model = run_training(settings, local_path(output or Path("runs") / config.stem, "--output"))
-    deliver({"model": str(model)}, report, "train")
+        model = run_training(settings, folder)
+    chosen = read_record(folder)
+    deliver({"model": str(model), "crop": settings.crop} | (chosen or {}), report, "train")

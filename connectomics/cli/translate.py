@@ -49,7 +49,7 @@ def translate(
     from connectomics.pipeline.translate import translate_volume
 
     with session(report) as display:
-        chosen = cascade_for(volume, cascade, region, rescale, network, display)
+        chosen = cascade_for(volume, cascade, model, region, rescale, network, display)
         result = translate_volume(
             volume,
             out,

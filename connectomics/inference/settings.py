@@ -12,6 +12,10 @@ def _bytes(value: object) -> object:
     return parse_bytes(value) if isinstance(value, str) else value
 
 
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
+"""An amount of memory, such as 8GB."""
+
+
 class SamplingSettings(Settings):
     """How often a translation looks at each tile."""
 
@@ -45,7 +49,7 @@ class InferenceSettings(Settings):
     margin: int | None = Field(default=None, ge=0)
     """Voxels of context around each tile, computed and cut away; unset: what the model asks for."""
 
-    memory: Annotated[int, BeforeValidator(_bytes), Field(gt=0)] = 4_000_000_000
+    memory: Bytes = 4_000_000_000
     """Bytes for the whole command, such as 8GB (= 8e9 bytes); tiles are sized to it."""
 
     flips: Literal[1, 2, 4, 8] = 1

@@ -1,4 +1,4 @@
-"""MONAI's networks by name: batch norm, logits at the input's resolution or finer."""
+"""Networks by name, MONAI's and the reversible one: logits at the input's resolution or finer."""
 
 import math
 from collections.abc import Callable
@@ -119,6 +119,12 @@ def _batch_norm_for_group_norm(module: nn.Module) -> None:
             _batch_norm_for_group_norm(child)
 
 
+def _reversible_unet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
+    from connectomics.networks.reversible_unet import ReversibleShape, ReversibleUNet
+
+    return ReversibleUNet(in_channels, out_channels, ReversibleShape(**parameters))
+
+
 def _strides(parameters: dict[str, Any]) -> IntTriple:
     steps = parameters.get("strides") or [1] + [2] * (len(parameters["filters"]) - 1)
     total = [1, 1, 1]
@@ -165,6 +171,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         "out_0.conv_out",
         lambda p: _cube(2 ** len(p.get("blocks_down", (2, 2, 2, 2)))),
     ),
+    "ReversibleUNet": Architecture(_reversible_unet, {"filters": [32, 64, 128, 256]}, "head.conv", _strides),
 }
 """The networks that `build_network` knows."""
 

@@ -22,7 +22,7 @@ class NetworkSettings(Settings):
     """Which network, and its parameters as its builder names them."""
 
     name: str = "DynUNet"
-    """Architecture: FoldedUNet, BasicUNet, DynUNet, SegResNet or MedNeXt."""
+    """Architecture: FoldedUNet, BasicUNet, DynUNet, SegResNet, MedNeXt or ReversibleUNet."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Parameters of the architecture, such as filters for DynUNet; with upsample also fine_features, the
     channels on the fine grid."""

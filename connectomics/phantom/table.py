@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from connectomics.phantom.bundles import BLOCK, bundle_active, lamina_angle
 from connectomics.phantom.cells import RADIUS
 from connectomics.phantom.deformation import SPACING, Warp
-from connectomics.phantom.fibres import DROPPED, WINDOW, lamina_cells, make_sites, section
+from connectomics.phantom.fibres import BARE, DROPPED, WINDOW, lamina_cells, make_sites, section
 from connectomics.phantom.sections import MOST_PLANES, cut_planes, seed_depth, write_profile
 from connectomics.phantom.tissue import BLOCK_CELLS, KNOT, PITCH, Tissue
 
@@ -40,6 +40,21 @@ def holds_fibres(tissue: Tissue, warp: Warp) -> bool:
         for span in _spans(tissue, warp)
         for column in range(*span.columns)
     )
+
+
+def is_blank(table: Table) -> bool:
+    """Whether every point that the table serves lies in a section without a fibre, so that all look alike."""
+    if (table.kind >= BARE).any():
+        return False
+    edge = 2 * OWNER_WINDOW + 1
+    for _, start, _, columns, _, _, rows in table.laminae.tolist():
+        if rows == BLOCK_CELLS:  # cell bodies fit in
+            return False
+        kinds = table.kind[start : start + rows * columns].reshape(rows, columns)  # alike at every knot
+        owners = np.pad(kinds != DROPPED, ((OWNER_WINDOW, OWNER_WINDOW), (0, 0)))
+        if not np.lib.stride_tricks.sliding_window_view(owners, (edge, edge)).any((2, 3)).all():
+            return False
+    return True
 
 
 class _Span(NamedTuple):

@@ -11,6 +11,7 @@ from connectomics.phantom.geometry import CELL_BODY, depth_in, locate, make_scen
 from connectomics.phantom.hashing import combine, noise_3d, normal_at
 from connectomics.phantom.sections import AXON, MITO, MITO_U, MITO_V, OUTER
 from connectomics.phantom.settings import PhantomSettings
+from connectomics.phantom.table import is_blank
 from connectomics.phantom.tissue import Tissue
 
 RESOLUTION = 100.0
@@ -20,6 +21,7 @@ HALO = 6
 """Coarse samples of context that blur and fringes need on each side."""
 
 _FINENESS = 2
+_GLIA = 0.36
 _STREAK_DIRECTIONS = 5
 
 
@@ -69,7 +71,7 @@ def _inside(scene, index, nearest, u, v):  # type: ignore[no-untyped-def]
     """Optical density of a point owned by a section: 0 axon, 1 myelin, 0.42 between the fibres."""
     table = scene.table
     if table.kind[index] < BARE:
-        return 0.36
+        return _GLIA
     outer, axon = table.profile[index, OUTER], table.profile[index, AXON]
     if nearest <= outer - 0.02:
         return 0.42
@@ -206,7 +208,10 @@ def fill_xray(
     density = np.empty(tuple(wide.tolist()))
     corner = tuple((first - HALO).tolist())
     scene = make_scene(tissue, (first - HALO) * edge, (last + HALO) * edge)
-    _sample(scene, edge, corner, density)
+    if is_blank(scene.table):
+        density[:] = sum([_GLIA / _FINENESS**3] * _FINENESS**3)  # sampling adds up the same
+    else:
+        _sample(scene, edge, corner, density)
     image = expose(density, tissue.key, look, edge, first)
     _upsample(image, tuple(first.tolist()), factor, tuple(low.tolist()), out)
 

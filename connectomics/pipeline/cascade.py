@@ -15,6 +15,7 @@ from connectomics.inference.settings import InferenceSettings
 from connectomics.io.files import write_atomically
 from connectomics.io.opening import open_volume
 from connectomics.io.staging import unwritable
+from connectomics.networks.models import find_model
 from connectomics.pipeline.region import select_region
 from connectomics.pipeline.settings import RegionSettings
 from connectomics.settings import read_toml
@@ -83,6 +84,7 @@ def _part(location: str, region: RegionSettings) -> Part:
 def cascade_for(
     location: str,
     cascade: str | None,
+    model: str,
     region: RegionSettings,
     rescale: bool,
     inference: InferenceSettings,
@@ -95,15 +97,23 @@ def cascade_for(
     Raises
     ------
     InputError
-        It was calibrated at another voxel size, or the input is resampled.
+        It was calibrated at another voxel size or for another kind of image, or the input is resampled.
+    ModelError
+        There is no such model: planning takes a while, and would be for nothing.
     """
     if cascade is None:
         return None
+    reads = find_model(model).contract.modality
     if rescale:
         raise InputError(
             "--cascade goes with no --rescale: convert the volume to the model's voxel size first."
         )
     found = read_cascade(cascade)
+    if found.modality != reads:
+        raise InputError(
+            f"--cascade {cascade}: is for {found.modality} volumes, the model '{model}' for {reads} volumes. "
+            "Choose a cascade and a model for one kind of image."
+        )
     part = _part(location, region)
     plan = plan_cascade(part, found, inference, sample=PLAN_SAMPLE, seed=0, progress=progress)
     if plan.pays:

@@ -9,6 +9,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
+from connectomics.training.crop_choice import is_out_of_memory
+
 _log = logging.getLogger(__name__)
 
 COLUMNS = (
@@ -82,6 +84,12 @@ class Checkpoints(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Save at the end."""
         self.save(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Save where memory ran out: the run goes on from here with a smaller crop."""
+        if is_out_of_memory(exception) and trainer.world_size == 1:
+            pl_module.zero_grad(set_to_none=True)
+            self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
         """Save now; every device must call this."""

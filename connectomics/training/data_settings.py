@@ -57,11 +57,16 @@ class PhantomData(Settings):
     """Share of the voxels that count as painted: a cube in the middle."""
     skeletons: bool = False
     """Use the skeletons of the axons, too."""
+    level: int = Field(default=0, ge=0, le=6)
+    """Pyramid level: made at voxels 2^level times finer and averaged; a voxel belongs to an object
+    that any of its finer ones belongs to (for detectors)."""
 
     @model_validator(mode="after")
     def _has_truth(self) -> "PhantomData":
         if self.painted == 0 and not self.skeletons:
             raise ValueError("phantoms without painted voxels need skeletons = true")
+        if self.skeletons and self.level > 0:
+            raise ValueError("phantoms of a level above 0 have no skeletons")
         return self
 
 

@@ -1,5 +1,6 @@
 """Fitting a network: claim the run's folder, train to the end, go on where an earlier run stopped."""
 
+import gc
 import json
 import sys
 import warnings
@@ -9,10 +10,11 @@ from typing import Any
 
 import torch
 
-from connectomics.errors import OutputExistsError, SettingsError
+from connectomics.errors import OutputExistsError, RunFailed, SettingsError
 from connectomics.networks.build import divisor_of
 from connectomics.networks.models import CONTRACT_FILE
 from connectomics.training.callbacks import LAST
+from connectomics.training.crop_choice import is_out_of_memory, read_record, smaller_crop
 from connectomics.training.network_training import NetworkTraining
 from connectomics.training.settings import TrainSettings
 
@@ -36,7 +38,9 @@ class Steps:
 
 
 def check_crop(settings: TrainSettings) -> None:
-    """Refuse crops that the network cannot take."""
+    """Refuse crops that the network cannot take, unless memory decides; then they are proportions."""
+    if settings.memory is not None and min(settings.crop) > 0:
+        return
     divisor = divisor_of(settings.network)
     if any(n % d or n <= 0 for n, d in zip(settings.crop, divisor, strict=True)):
         raise SettingsError(f"crop: must be multiples of the network's {divisor}, got {settings.crop}.")
@@ -83,6 +87,8 @@ def start_from(module: NetworkTraining, checkpoint: Path) -> None:
 def fit(module: NetworkTraining, folder: Path, callbacks: list[Any]) -> int:
     """Train to the end of the schedule, from the folder's last checkpoint where there is one.
 
+    A step that runs out of memory is taken again with a smaller crop, from where the run was.
+
     Returns
     -------
     int
@@ -94,9 +100,36 @@ def fit(module: NetworkTraining, folder: Path, callbacks: list[Any]) -> int:
         The run was interrupted before its end.
     SettingsError
         The device is not there.
+    RunFailed
+        Memory ran out with the smallest crop, or on several devices, which would each have to know.
     """
     from lightning.pytorch import Trainer
 
+    while True:
+        record = read_record(folder)
+        if record is not None:
+            module.settings = module.settings.model_copy(update={"crop": tuple(record["crop"])})
+        try:
+            return run_trainer(module, folder, callbacks, Trainer)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            step, told = int(module.global_step), " ".join(str(error).split())[:200]
+        # here the error is gone, and with it what its frames held
+        module.zero_grad(set_to_none=True)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        several = torch.cuda.device_count() > 1 and module.settings.device != "cpu"
+        if several or smaller_crop(module.settings, folder, step) is None:
+            raise RunFailed(
+                f"step {step + 1} ran out of memory with crop {module.settings.crop} and batch "
+                f"{module.settings.batch}: {told}. Set a smaller crop, batch or network."
+            )
+
+
+def run_trainer(module: NetworkTraining, folder: Path, callbacks: list[Any], trainer_class: Any) -> int:
+    """One attempt at what `fit` does."""
     settings = module.settings
     torch.set_float32_matmul_precision("high")
     cuda = settings.device != "cpu" and torch.cuda.is_available()
@@ -111,7 +144,7 @@ def fit(module: NetworkTraining, folder: Path, callbacks: list[Any]) -> int:
         # the dataloader is a count of steps, which a warning about its workers or its length misses
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.*")
-        trainer = Trainer(
+        trainer = trainer_class(
             accelerator="cuda" if cuda else "cpu",
             devices="auto" if cuda else 1,
             strategy="ddp" if several else "auto",

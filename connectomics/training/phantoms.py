@@ -26,7 +26,13 @@ def load_phantoms(
     jobs = seeds_of(phantoms)
     size, modality = settings.voxel_size[0], settings.modality
     calls = [
-        (cache, tissue_settings(seed, difficulty, size, group.density), group.shape, modality)
+        (
+            cache,
+            tissue_settings(seed, difficulty, size / 2**group.level, group.density),
+            group.shape,
+            modality,
+            group.level,
+        )
         for group, seed, difficulty in jobs
     ]
     make_missing(_make_phantom, _cached, calls)
@@ -94,19 +100,31 @@ def tissue_settings(seed: int, difficulty: str, voxel_size: float, density: floa
     )
 
 
-def _cached(cache: Path, tissue: PhantomSettings, shape: Sequence[int], modality: Modality) -> Path:
+def _cached(
+    cache: Path, tissue: PhantomSettings, shape: Sequence[int], modality: Modality, level: int
+) -> Path:
     edges = "x".join(str(n) for n in shape)
-    sparse = "" if tissue.density == 1 else f"-{tissue.density:g}"
-    return cache / f"{modality}-{tissue.difficulty}-{tissue.seed}-{edges}-{tissue.voxel_size:g}nm{sparse}.npz"
+    made = "" if tissue.density == 1 else f"-{tissue.density:g}"
+    made += f"-level{level}" if level else ""
+    return cache / f"{modality}-{tissue.difficulty}-{tissue.seed}-{edges}-{tissue.voxel_size:g}nm{made}.npz"
 
 
-def _make_phantom(cache: Path, tissue: PhantomSettings, shape: Sequence[int], modality: Modality) -> None:
+def _make_phantom(
+    cache: Path, tissue: PhantomSettings, shape: Sequence[int], modality: Modality, level: int
+) -> None:
+    from skimage.measure import block_reduce
+
+    from connectomics.io.downsampling import downsample
     from connectomics.phantom.phantom import Phantom
 
     phantom = Phantom(tissue)
-    z, y, x = (slice(0, n) for n in shape)
+    z, y, x = (slice(0, n * 2**level) for n in shape)
     raw = phantom.xray((z, y, x)) if modality == "xray" else phantom.em((z, y, x))
-    path = _cached(cache, tissue, shape, modality)
+    labels = phantom.labels((z, y, x))
+    for _ in range(level):
+        raw = downsample(raw, (2, 2, 2), "image")
+        labels = block_reduce(labels, (2, 2, 2), np.max)  # type: ignore[no-untyped-call]
+    path = _cached(cache, tissue, shape, modality, level)
     partial = path.with_suffix(".partial.npz")
-    np.savez(partial, raw=raw, labels=phantom.labels((z, y, x)))
+    np.savez(partial, raw=raw, labels=labels)
     partial.replace(path)

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from connectomics.affinities import parse_offsets
 from connectomics.errors import ConnectomicsError
+from connectomics.inference.settings import Bytes
 from connectomics.networks.contract import Head, NetworkSettings, Normalisation
 from connectomics.roi import IntTriple
 from connectomics.settings import Settings
@@ -189,7 +190,9 @@ class TrainSettings(Settings):
     max_minutes: float | None = Field(default=None, gt=0)
     """Finish the schedule within this time, even with fewer steps."""
     crop: IntTriple = (96, 96, 96)
-    """Voxels of a training crop, z y x, multiples of the network's divisor."""
+    """Voxels of a training crop, z y x, multiples of the network's divisor; with memory, its proportions."""
+    memory: Bytes | None = None
+    """Take the largest crop with which a step fits, such as 8GB: of the process, on CUDA of the GPU."""
     batch: int = Field(default=8, ge=1)
     """Crops per step and device."""
     precision: Literal["auto", "bf16", "float32"] = "auto"

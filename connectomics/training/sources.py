@@ -75,7 +75,7 @@ def make_source(
     Raises
     ------
     InputError
-        The image is constant, or there are no objects or too many.
+        The image is constant, or there are too many objects, or none and nothing is known of the rest.
     """
     image: NDArray[Any] = raw if raw.dtype == np.uint8 else raw.astype(np.float32)
     mean, std = moments(image, "raw")
@@ -119,8 +119,8 @@ def _numbered(
     ids = np.unique(np.concatenate([labels[:0].ravel(), *(np.unique(labels[s]) for s in _slabs(labels))]))
     order = np.cumsum(ids != 0)
     count = int(order.max(initial=0))
-    if not 0 < count < MAX_OBJECTS:
-        raise InputError(f"labels: need 1 to {MAX_OBJECTS - 1} objects, got {count}.")
+    if count >= MAX_OBJECTS or (zero_is_unlabelled and not count):
+        raise InputError(f"labels: need 1 to {MAX_OBJECTS - 1} objects, got {count}; 0 is unlabelled here.")
     numbers = order.astype(label_type(count))
     numbers[ids == 0] = UNLABELLED if zero_is_unlabelled else 0
     result = np.full(shape, UNLABELLED, numbers.dtype)

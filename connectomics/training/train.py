@@ -17,6 +17,7 @@ from connectomics.networks.checkpoint import save_model
 from connectomics.settings import apply_overrides, read_toml
 from connectomics.training.calibrate import calibrated
 from connectomics.training.callbacks import LAST, Checkpoints, Metrics, Validation
+from connectomics.training.crop_choice import settle_crop
 from connectomics.training.detector import DetectorTraining
 from connectomics.training.exporting import make_contract, pooled
 from connectomics.training.fitting import check_crop, claim, fit, start_from
@@ -39,9 +40,10 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     settings
         The run.
     output
-        Folder of the run: settings.json, metrics.csv, last.ckpt, phantoms/, and model/ at the end. If an
-        interrupted run with the same settings is there, it is continued. A translation writes beside them
-        network/, the network before calibration; an ensemble member-0/ and so on.
+        Folder of the run: settings.json, metrics.csv, last.ckpt, phantoms/, crop.json where the crop is not
+        the recipe's, and model/ at the end. If an interrupted run with the same settings is there, it is
+        continued. A translation writes beside them network/, the network before calibration; an ensemble
+        member-0/ and so on.
 
     Returns
     -------
@@ -77,6 +79,7 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     if data.normalisation == "fixed":
         sources = [replace(source, mean=moments[0], std=moments[1]) for source in sources]
         held_out = [replace(source, mean=moments[0], std=moments[1]) for source in held_out]
+    settings = settle_crop(settings, folder, sources)
     module = (DetectorTraining if settings.targets.detector else AffinityTraining)(settings, sources)
     if settings.start_from is not None:
         start_from(module, Path(settings.start_from) / LAST)

@@ -13,6 +13,7 @@ from connectomics.networks.checkpoint import load_network, save_model
 from connectomics.networks.contract import Normalisation
 from connectomics.networks.models import Model, find_model
 from connectomics.training.callbacks import LAST, Checkpoints, Metrics, Validation
+from connectomics.training.crop_choice import settle_crop
 from connectomics.training.exporting import make_contract, pooled
 from connectomics.training.fitting import claim, fit, start_from
 from connectomics.training.pair_loading import check_crop_fits, load_pairs, load_phantom_pairs
@@ -46,6 +47,7 @@ def train_translation(settings: TrainSettings, folder: Path) -> Path:
         There are no data, they cannot be read, or they are smaller than a crop.
     """
     sources, held_out, grey = load_translation(settings, folder / "phantoms")
+    settings = settle_crop(settings, folder, sources)
     if settings.members == 1:
         found = [_train_member(settings, folder, folder / "network", sources, held_out, grey)]
     else:
@@ -75,7 +77,8 @@ def load_translation(
     sources += load_phantom_pairs(data, data.phantoms, factor, cache)
     if not sources:
         raise InputError("data: no pairs and no phantoms to train on; give data.pairs or data.phantoms.")
-    check_crop_fits(sources, settings.crop)
+    if settings.memory is None:
+        check_crop_fits(sources, settings.crop)
     held_out = load_pairs(data, held.pairs, factor) + load_phantom_pairs(data, held.phantoms, factor, cache)
     weights = [source.proportion for source in sources]
     mean, std = pooled([(source.target_mean, source.target_std) for source in sources], weights)

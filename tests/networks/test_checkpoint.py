@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from connectomics.errors import ModelError
+from connectomics.networks.bottleneck import VoxelNorm
 from connectomics.networks.build import ARCHITECTURES, build_network, divisor_of
 from connectomics.networks.checkpoint import load_network, save_model
 from connectomics.networks.contract import Contract, NetworkSettings
@@ -21,6 +22,7 @@ SMALL = {
     "BasicUNet": {"features": [4, 4, 8, 8, 8, 4]},
     "SegResNet": {"init_filters": 4, "blocks_down": [1, 1]},
     "MedNeXt": {"init_filters": 4, "kernel_size": 3, "blocks_down": [1, 1, 1, 1], "blocks_up": [1, 1, 1, 1]},
+    "ReversibleUNet": {"filters": [4, 8, 8], "blocks": 1},
 }
 
 
@@ -61,9 +63,9 @@ def test_a_saved_model_computes_what_it_did_without_its_auxiliary_head(name, tmp
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
-def test_networks_have_batch_norm_only(name):
+def test_networks_have_norms_that_know_no_tile(name):
     kinds = {type(module) for module in _network(_contract(name)).modules()}
-    assert nn.BatchNorm3d in kinds
+    assert kinds & {nn.BatchNorm3d, VoxelNorm}
     assert not kinds & {nn.GroupNorm, nn.InstanceNorm3d, nn.LayerNorm}
 
 

@@ -20,6 +20,7 @@ SMALL = {
     "BasicUNet": {"features": [4, 4, 8, 8, 8, 4]},
     "SegResNet": {"init_filters": 4, "blocks_down": [1, 1]},
     "MedNeXt": {"init_filters": 4, "kernel_size": 3, "blocks_down": [1, 1, 1, 1], "blocks_up": [1, 1, 1, 1]},
+    "ReversibleUNet": {"filters": [4, 8, 8], "blocks": 1},
 }
 SETTINGS = NetworkSettings(name="DynUNet", parameters=SMALL["DynUNet"], upsample=(2, 3, 3), dropout=0.3)
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from connectomics.errors import GeometryError
+from connectomics.phantom import xray
 from connectomics.phantom.phantom import Phantom
 from connectomics.phantom.settings import PhantomSettings
+from connectomics.phantom.table import is_blank
 from connectomics.roi import Roi
 
 N = 80
@@ -130,3 +132,15 @@ def test_version_1_has_not_drifted(difficulty):
     for image, (mean, spread) in ((p.xray(box), xray), (p.em(box), em)):
         assert image.mean() == pytest.approx(mean, abs=0.1)
         assert image.std() == pytest.approx(spread, abs=0.1)
+
+
+def test_tissue_without_fibres_takes_a_short_way_to_the_same_grey_values(monkeypatch):
+    phantom = Phantom(PhantomSettings(seed=3, density=0.3))
+    boxes = [(slice(0, 20), slice(k, k + 24), slice(100, 120)) for k in range(0, 1200, 300)]
+    answers: list[bool] = []
+    monkeypatch.setattr(xray, "is_blank", lambda table: answers.append(is_blank(table)) or answers[-1])
+    short = [phantom.xray(box) for box in boxes]
+    assert {True, False} == set(answers), "test invalid: it takes boxes of both kinds"
+    monkeypatch.setattr(xray, "is_blank", lambda table: False)
+    for box, found in zip(boxes, short, strict=True):
+        np.testing.assert_array_equal(found, phantom.xray(box))

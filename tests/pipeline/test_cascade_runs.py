@@ -155,6 +155,7 @@ def test_a_cascade_that_would_not_pay_computes_everything(volume, whole, model, 
         ({"levels": []}, "levels"),
         ({"levels": "reversed"}, "finest first"),
         ({"chunk": [0, 16, 16]}, "chunk"),
+        ({"modality": "xray"}, "is for xray volumes"),
     ],
 )
 def test_cascades_that_do_not_fit_are_refused(between, volume, model, tmp_path, capsys, change, words):
@@ -173,6 +174,16 @@ def test_no_such_cascade(volume, model, tmp_path, capsys):
     arguments = ["segment", volume, str(tmp_path / "o.zarr"), "--model", str(model), "--cascade", "nothing"]
     assert run(arguments) == 2
     assert "no such file or shipped cascade" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_is_named_before_anything_is_planned(
+    between, volume, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("connectomics.pipeline.cascade.plan_cascade", lambda *_, **__: pytest.fail("planned"))
+    path = cascade_file(tmp_path, between)
+    arguments = ["segment", volume, str(tmp_path / "o.zarr"), "--model", "nothing", "--cascade", str(path)]
+    assert run(arguments) == 2
+    assert "nothing" in capsys.readouterr().err
 
 
 def test_plan_says_what_a_run_takes(between, volume, tmp_path, capsys):

@@ -12,7 +12,11 @@ from connectomics.inference.settings import InferenceSettings
 from connectomics.io.opening import open_volume
 from connectomics.io.volume import Volume
 from connectomics.networks.models import find_model
-from connectomics.training.settings import TrainSettings
+from connectomics.phantom.phantom import Phantom
+from connectomics.phantom.settings import PhantomSettings
+from connectomics.training.data_settings import DataSettings
+from connectomics.training.phantoms import load_phantoms
+from connectomics.training.settings import TrainSettings, TruthSettings
 from connectomics.training.train import train
 from tests.conftest import save_toy
 
@@ -113,3 +117,19 @@ def test_predict_writes_its_channel_and_no_uncertainty(detector, blobs, tmp_path
     said = found.read()[0]
     assert said[inside].mean() > said[~inside].mean() + 50
     assert not (out / "uncertainty").exists()
+
+
+def test_a_phantom_of_a_level_is_the_finer_one_averaged(tmp_path):
+    data = {"voxel_size": [66, 66, 66], "modality": "xray"}
+    coarse = {"count": 1, "shape": [12, 12, 12], "level": 1}
+    settings = DataSettings.parse(data | {"phantoms": [coarse]})
+    (found,) = load_phantoms(settings, settings.phantoms, tmp_path, TruthSettings())
+    fine = Phantom(PhantomSettings(seed=0, voxel_size=33.0))
+    box = (slice(0, 24),) * 3
+    mean = fine.xray(box).reshape(12, 2, 12, 2, 12, 2).mean((1, 3, 5))
+    np.testing.assert_allclose(found.raw.numpy().reshape(12, 12, 12), mean, atol=0.51)
+    any_of = fine.labels(box).reshape(12, 2, 12, 2, 12, 2).max((1, 3, 5)) > 0
+    np.testing.assert_array_equal(found.labels.numpy() > 0, any_of)
+    assert 0.1 < any_of.mean() < 1, "test invalid"
+    with pytest.raises(SettingsError, match="level above 0"):
+        DataSettings.parse(data | {"phantoms": [coarse | {"skeletons": True}]})
