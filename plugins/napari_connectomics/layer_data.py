@@ -19,8 +19,8 @@ ERROR_COLOURS = {"split": "#ffb000", "merge": "#dc267f"}
 
 UNITS = ("nm", "nm", "nm")
 
-POINT_NM = 250.0
-EDGE_NM = 40.0
+POINT_SIZE, EDGE_WIDTH = 6.0, 1.2
+"""Of points and of skeletons, in voxels."""
 
 MANY_PIECES = 2_000_000
 """Pieces of skeletons up to which they are drawn in every section."""
@@ -94,7 +94,7 @@ def _points(layer: Layer) -> LayerData:
     said = _common(layer) | on_grid(layer.grid) | POINT_STYLE
     said |= {
         "features": {name: np.asarray(column) for name, column in layer.features.items()},
-        "size": in_units(POINT_NM, layer.grid),
+        "size": POINT_SIZE,
         "face_color": [ERROR_COLOURS.get(kind, "#648fff") for kind in kinds] or "#648fff",
     }
     return in_voxels(layer.points, layer.grid), said, "points"
@@ -106,7 +106,7 @@ def _skeletons(layer: Layer) -> LayerData:
     said = _common(layer) | on_grid(layer.grid)
     said |= {
         "features": {name: np.asarray(column)[edge] for name, column in layer.features.items()},
-        "edge_width": in_units(EDGE_NM, layer.grid),
+        "edge_width": EDGE_WIDTH,
         "edge_color": "#00e5ff",
         "vector_style": "line",
     }
@@ -124,8 +124,3 @@ def pieces(lines: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
     along = (lines[:, 1] - lines[:, 0])[line] / counts[line, None]
     starts = lines[line, 0] + along * step[:, None]
     return np.stack([starts, starts + along], axis=1), line
-
-
-def in_units(length: float, grid: tuple[Triple, Triple]) -> float:
-    """A length, nm, in voxels of a grid."""
-    return length / min(grid[0])

@@ -148,6 +148,10 @@ class ReviewController:
             else:
                 self._edit(lambda: self.session.delete(fragment, place))
 
+    def merge_fragments(self, first: int, second: int, place: Triple | None = None) -> None:
+        """Make the segments of two fragments one."""
+        self._edit(lambda: self.session.merge(first, second, place))
+
     def split(self) -> None:
         """Split by the points that were clicked."""
         if self._edit(lambda: self.session.split(self.seeds)):
@@ -181,7 +185,7 @@ class ReviewController:
             self.view.tell(f"Segment {self.session.segment_at(place)}: now click the one to merge it with.")
         else:
             first, _ = self._first
-            self._edit(lambda: self.session.merge(first, fragment, place))
+            self.merge_fragments(first, fragment, place)
             self._clear()
 
     def _clear(self) -> None:

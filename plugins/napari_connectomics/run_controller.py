@@ -23,6 +23,9 @@ TASKS = {
 }
 """What a model must do for a command."""
 
+SPREADS = {"uncertainty", "aleatoric", "epistemic"}
+"""Parts of an output that are images, but none to run on."""
+
 
 @dataclass(frozen=True)
 class Choice:

@@ -9,10 +9,9 @@ from napari.layers import Layer as NapariLayer
 from napari.viewer import Viewer
 from napari_connectomics.layer_data import (
     KEY,
-    POINT_NM,
+    POINT_SIZE,
     POINT_STYLE,
     UNITS,
-    in_units,
     in_voxels,
     layer_data,
     on_grid,
@@ -96,14 +95,19 @@ class Canvas:
         return there
 
     def points(
-        self, name: str, places: NDArray[np.float64], colours: Sequence[str], features: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        places: NDArray[np.float64],
+        colours: Sequence[str],
+        features: Mapping[str, Any] | None = None,
+        size: float = POINT_SIZE,
     ) -> Points:
-        """A layer of world positions (n, 3), nm, made anew: the topmost."""
+        """A layer of world positions (n, 3), nm, made anew: the topmost; `size` is in voxels."""
         there = self._named(name, Points)
         if there is not None:
             self.viewer.layers.remove(there)
         grid = self.grid
-        said: dict[str, Any] = {"name": name, "size": in_units(POINT_NM, grid), "features": dict(features or {})}
+        said: dict[str, Any] = {"name": name, "size": size, "features": dict(features or {})}
         said |= on_grid(grid) | POINT_STYLE | {"face_color": list(colours) or "white"}
         data = in_voxels(np.asarray(places, np.float64).reshape(-1, 3), grid)
         return self._topmost(Points(data, ndim=3, **said))

@@ -7,6 +7,9 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QLineEd
 
 Field = QCheckBox | QComboBox | QLineEdit
 
+LAST = ("Network", "Run")
+"""Headings that come last: how it is computed matters less than what."""
+
 
 class Form(QWidget):
     """One field a knob, under their headings; what is left alone is left to the command."""
@@ -18,7 +21,7 @@ class Form(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         boxes: dict[str, QFormLayout] = {}
-        for knob in sorted(knobs, key=lambda one: one.group == "Run"):  # who works matters least
+        for knob in sorted(knobs, key=lambda one: LAST.index(one.group) if one.group in LAST else -1):
             if knob.group not in boxes:
                 box = QGroupBox(knob.group)
                 boxes[knob.group] = QFormLayout(box)

@@ -12,7 +12,7 @@ from napari_connectomics.review_controller import ReviewController, Status
 from napari_connectomics.widgets.canvas import Canvas
 from napari_connectomics.widgets.form import narrow
 from napari_connectomics.widgets.review_picture import ReviewPicture
-from napari_connectomics.widgets.texts import MessageLine, help_label, scrolled
+from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label, scrolled
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
@@ -57,6 +57,7 @@ class ReviewDock(QWidget):
         self.buttons: dict[str, QPushButton] = {}
         self.worker: Any = None
         self._undone: list[Callable[[], None]] = []
+        self.setMinimumWidth(DOCK_WIDTH)
         self._build()
         self._connect()
         self.refresh_outputs()
@@ -92,12 +93,12 @@ class ReviewDock(QWidget):
             rows.addRow(name, field)
         rows.addRow(self.errors)
         column.addLayout(rows)
-        for widget in (self.begin_button, self.question, self.facts, self.alone):
+        for widget in (self.begin_button, self.question, self.facts, self.message, self.alone):
             column.addWidget(widget)
         column.addWidget(self._group("Queue", keys.QUEUE))
         column.addWidget(self._group("A click does", keys.MODES))
         column.addWidget(self._group("Edits", keys.EDITS, self.paint_button))
-        for widget in (self.message, self.progress, self.saved):
+        for widget in (self.progress, self.saved):
             column.addWidget(widget)
         column.addStretch(1)
         outer = QVBoxLayout(self)

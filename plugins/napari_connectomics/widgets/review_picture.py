@@ -15,6 +15,9 @@ from connectomics.roi import Triple
 
 SIDES, SEEDS, PAINT = "in review", "seeds", "painted seeds"
 
+SEED_SIZE = 3.0
+"""Voxels."""
+
 COLOURS = {FIRST: "#ffb000", SECOND: "#648fff", REST: "#9a9a9a"}
 """Of the two sides and the rest; told apart by the colour-blind too."""
 
@@ -105,7 +108,7 @@ class ReviewPicture:
             return
         places = np.array([seed.place for seed in seeds])
         colours = [COLOURS.get(seed.group, "#ffffff") for seed in seeds]
-        self.canvas.points(SEEDS, places, colours)
+        self.canvas.points(SEEDS, places, colours, size=SEED_SIZE)
 
     def begin_painting(self) -> None:
         """An empty label layer over the place in view, with napari's brush in hand."""

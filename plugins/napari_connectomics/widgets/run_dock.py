@@ -8,7 +8,7 @@ from napari_connectomics import run_controller
 from napari_connectomics.run_job import Job, Request, Update
 from napari_connectomics.widgets.canvas import Canvas
 from napari_connectomics.widgets.form import Form, narrow
-from napari_connectomics.widgets.texts import MessageLine, help_label, scrolled
+from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label, scrolled
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -40,6 +40,7 @@ class RunDock(QWidget):
         self.job: Job | None = None
         self.worker: Any = None
         self.form = Form([])
+        self.setMinimumWidth(DOCK_WIDTH)
         self._build()
         self._connect()
         self.refresh_volumes()
@@ -107,7 +108,7 @@ class RunDock(QWidget):
     def refresh_volumes(self, _: Any = None) -> None:
         """List the images that can be run on, and keep the one that is chosen."""
         before = self.layer
-        images = [one for one in self.canvas.opened("image") if one.volumes]
+        images = sorted(self.canvas.opened("image"), key=lambda one: one.role in run_controller.SPREADS)
         self.volume.blockSignals(True)
         self.volume.clear()
         for one in images:

@@ -9,7 +9,7 @@ from napari_connectomics.layer_data import ERROR_COLOURS
 from napari_connectomics.score_controller import BlocksDone
 from napari_connectomics.widgets.canvas import Canvas
 from napari_connectomics.widgets.form import narrow
-from napari_connectomics.widgets.texts import MessageLine, help_label
+from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -48,6 +48,7 @@ class ScoreDock(QWidget):
         self.errors: ErrorList | None = None
         self.worker: Any = None
         self.progress = BlocksDone()
+        self.setMinimumWidth(DOCK_WIDTH)
         self._build()
         self._connect()
         self.refresh_layers()

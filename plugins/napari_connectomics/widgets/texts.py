@@ -6,6 +6,9 @@ from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QWidget
 ERROR_STYLE = "color: #d9480f; font-weight: bold"
 """Readable on napari's light and on its dark theme."""
 
+DOCK_WIDTH = 330
+"""Pixels that a dock needs at least."""
+
 
 class MessageLine(QLabel):
     """What was done last, or what could not be."""

@@ -15,7 +15,7 @@ from connectomics.pipeline.layers import Layer
 DOCKS = {"Run": RunDock, "Review": ReviewDock, "Score": ScoreDock}
 
 
-def open_window(layers: Sequence[Layer], *, wait: bool = True) -> Viewer:
+def open_window(layers: Sequence[Layer], *, wait: bool = True, docks: bool = True) -> Viewer:
     """Show layers, with the docks as tabs beside them.
 
     Parameters
@@ -24,11 +24,14 @@ def open_window(layers: Sequence[Layer], *, wait: bool = True) -> Viewer:
         The lowest first.
     wait
         Return when the window is closed.
+    docks
+        Add the docks.
     """
     viewer = napari.Viewer(title="connectomics")
     for layer in layers:
         viewer.add_layer(NapariLayer.create(*layer_data(layer)))
-    add_docks(viewer)
+    if docks:
+        add_docks(viewer)
     if wait:
         napari.run()
     return viewer
