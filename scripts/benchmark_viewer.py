@@ -41,7 +41,9 @@ def main() -> None:
     from napari_connectomics.widgets import window  # noqa: F401
 
     imported = time.perf_counter() - began
-    print(json.dumps({"size": options.size, "import_seconds": round(imported, 2)} | measure(options), indent=1))
+    print(
+        json.dumps({"size": options.size, "import_seconds": round(imported, 2)} | measure(options), indent=1)
+    )
 
 
 # --- the segmentation --------------------------------------------------------------------------------------
@@ -180,9 +182,8 @@ class Segments:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    from napari_connectomics.widgets.window import add_docks, open_window
-
     from connectomics.pipeline.layers import open_layers
+    from napari_connectomics.widgets.window import add_docks, open_window
 
     def opened() -> Any:
         viewer = open_window(open_layers(options.output), wait=False, docks=False)
@@ -220,6 +221,7 @@ def merge_some(review: Any, number: int) -> list[float]:
     """Seconds of merges by the second of two clicks, drawn again; each in view."""
     controller = review.controller
     review.alone.setChecked(False)
+    controller.rank_by("run-length")  # from the first again
     seconds: list[float] = []
     for _ in range(50 * number):
         candidate = controller.session.current

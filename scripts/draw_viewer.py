@@ -3,9 +3,8 @@
 
     xvfb-run -a -s "-screen 0 1280x1024x24" scripts/draw_viewer.py DEMO FOLDER
 
-DEMO is the folder that `connectomics demo --output DEMO` wrote (its seed is that of the README's figures); the
-pictures FOLDER/viewer-run.png, viewer-review.png and viewer-score.png are written. The review that is made for
-them is kept apart: DEMO is left as it was.
+DEMO is the folder that `connectomics demo --output DEMO` wrote; FOLDER/viewer-run.png, viewer-review.png and
+viewer-score.png are written. The review that is made for them is kept apart: DEMO is left as it was.
 """
 
 import argparse
@@ -28,7 +27,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
     if not (options.demo / "segmentation.zarr" / "region_graph").is_dir():
-        sys.exit(f"{options.demo}: holds no segmentation.zarr; make it with 'connectomics demo --output DIR'.")
+        sys.exit(
+            f"{options.demo}: holds no segmentation.zarr; make it with 'connectomics demo --output DIR'."
+        )
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NAPARI_CONFIG"] = f"{folder}/settings.yaml"
         copy = Path(folder) / "segmentation.zarr"
@@ -37,9 +38,8 @@ def main() -> None:
 
 
 def draw(output: Path, folder: Path) -> None:
-    from napari_connectomics.widgets.window import add_docks, open_window
-
     from connectomics.pipeline.layers import open_layers
+    from napari_connectomics.widgets.window import add_docks, open_window
 
     viewer = open_window(open_layers(output), wait=False)
     viewer.window._qt_window.resize(*SIZE)
@@ -59,6 +59,9 @@ def draw(output: Path, folder: Path) -> None:
     raise_dock(score)
     score.truth.setCurrentIndex(score.truth.findText("skeletons"))
     review.alone.setChecked(False)
+    score.start()
+    until(score.button.isEnabled)
+    mend_worst_merge(review, score)
     score.start()
     until(score.button.isEnabled)
     score.list.setCurrentRow(0)
@@ -89,6 +92,28 @@ def proofread(review: Any, output: Path, decisions: int = 60) -> None:
             return
         edit = decide(session.output, session.mapping, objects, candidate)
         review.do("accept" if edit is None else "apply")
+
+
+def mend_worst_merge(review: Any, score: Any) -> None:
+    """Split the costliest merge by points along the skeletons that it joins."""
+    from connectomics.evaluation.sampling import labels_at_nodes
+    from connectomics.io.skeletons import read_skeletons
+    from connectomics.proofreading.split import Seed
+    from connectomics.roi import triple
+
+    columns = score.errors.features
+    merges = [i for i, kind in enumerate(columns["kind"]) if kind == "merge"]
+    live, segment = review.controller.session.levels[0], int(columns["segment_1"][merges[0]])
+    finest = live.volume
+    traced = read_skeletons(score.truth.currentData().location).crop(finest.roi)
+    where = (finest.shape, finest.voxel_size, finest.offset)
+    inside = labels_at_nodes(live.read_box, *where, traced.nodes) == segment
+    review.controller.set_mode("split")
+    for group, name in enumerate(set(traced.ids[inside].tolist()), start=1):
+        places = traced.nodes[inside & (traced.ids == name)].tolist()
+        review.controller.seeds += [Seed(triple(place), group) for place in places]
+    review.controller.split()
+    print(review.message.text())
 
 
 def dock_widgets(viewer: Any) -> list[Any]:

@@ -15,16 +15,16 @@ BINDINGS = ("PySide6", "PyQt6", "PySide2", "PyQt5")
 
 
 def view(*volumes: str, voxel_size: tuple[float, float, float] | None = None) -> None:
-    """Open volumes, outputs, skeletons and lists of errors in napari, with the docks Run, Review and Score.
+    """Open volumes, outputs, skeletons and errors in napari, with the docks Run, Review and Score.
 
-    What `segment`, `predict` or `translate` wrote opens as one set of layers, with the volume that it was made
-    from. Needs the extra `napari`.
+    What `segment`, `predict` or `translate` wrote opens as one set of layers, with the volume that it was
+    made from. Needs the extra `napari`.
 
     Parameters
     ----------
     volumes
-        Paths or URLs of OME-Zarr, HDF5, TIFF, N5 or precomputed volumes, outputs, skeletons, or the CSV file of
-        score --errors.
+        Paths or URLs of OME-Zarr, HDF5, TIFF, N5 or precomputed volumes, outputs, skeletons, or the CSV
+        file of score --errors.
     voxel_size
         Voxel size (nm, z y x) for volumes that carry none.
     """
@@ -55,6 +55,6 @@ def _check_there_is_a_screen() -> None:
         return
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise InputError(
-            "view: there is no screen (neither DISPLAY nor WAYLAND_DISPLAY is set). Run it where there is one, "
-            "or with 'ssh -X'."
+            "view: there is no screen (neither DISPLAY nor WAYLAND_DISPLAY is set). Run it where there is "
+            "one, or with 'ssh -X'."
         )

@@ -1,4 +1,4 @@
-"""A volume indexed like a numpy array and read when it is indexed, for viewers; what was read last is kept."""
+"""A volume indexed like a numpy array, read when it is indexed, for viewers; what was read last is kept."""
 
 import copy
 import itertools
@@ -170,7 +170,9 @@ class LazyArray:
         if self._rgb:
             data = data[..., box[3]]
         if self.change is not None:
-            data = self.change(data, (box[0].start, box[1].start, box[2].start)).astype(self.dtype, copy=False)
+            data = self.change(data, (box[0].start, box[1].start, box[2].start)).astype(
+                self.dtype, copy=False
+            )
         return data[tuple(inside for _, _, inside in bounds)]
 
     def forget(self) -> None:
@@ -259,7 +261,9 @@ def _bounds(one: Any, length: int) -> tuple[int, int, Any]:
         return low, high, slice(chosen[0] - low, None, chosen.step)
     if isinstance(one, Sequence | np.ndarray) and np.ndim(one):
         places = np.asarray(one)
-        places = np.flatnonzero(places) if places.dtype == bool else np.where(places < 0, places + length, places)
+        places = (
+            np.flatnonzero(places) if places.dtype == bool else np.where(places < 0, places + length, places)
+        )
         low = int(places.min(initial=length))
         return (low, int(places.max()) + 1, places - low) if len(places) else (0, 0, slice(0, 0))
     number = int(one) + (length if one < 0 else 0)

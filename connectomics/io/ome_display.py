@@ -1,4 +1,4 @@
-"""How an OME-Zarr asks to be shown: whether it holds labels, and the names, colours and limits of its channels."""
+"""How an OME-Zarr asks to be shown: labels or not, and the names, colours and limits of its channels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Colour = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel, as far as the file says: name, colour as hexadecimal digits, darkest and brightest value."""
+    """One channel, as far as the file says: name, colour ``#rrggbb``, darkest and brightest value."""
 
     name: str | None = None
     colour: str | None = None

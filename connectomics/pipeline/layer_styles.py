@@ -42,9 +42,7 @@ STYLES: dict[str, Style] = {
     "affinities": Style("rgb"),
     "prediction": Style("rgb"),
     # dark where all is well: what is doubtful shines through whatever lies below
-    "uncertainty": Style(
-        colours="inferno", limits=(0, 255), opacity=0.7, blending="additive", visible=False
-    ),
+    "uncertainty": Style(colours="inferno", limits=(0, 255), opacity=0.7, blending="additive", visible=False),
     "aleatoric": Style(colours="magma", opacity=0.7, blending="additive", visible=False),
     "epistemic": Style(colours="viridis", opacity=0.7, blending="additive", visible=False),
     "labels/truth": Style("labels", opacity=0.4, visible=False),
@@ -79,5 +77,7 @@ def seen_at_first(roles: list[str], styles: list[Style]) -> list[Style]:
     if labelled:
         hidden |= {i for i, style in enumerate(styles) if style.kind == "rgb"}
     elif "labels/truth" in roles:
-        return [replace(s, visible=s.visible or r == "labels/truth") for r, s in zip(roles, styles, strict=True)]
+        return [
+            replace(s, visible=s.visible or r == "labels/truth") for r, s in zip(roles, styles, strict=True)
+        ]
     return [replace(s, visible=s.visible and i not in hidden) for i, s in enumerate(styles)]

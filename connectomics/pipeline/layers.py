@@ -1,4 +1,4 @@
-"""What there is to see at a place: the layers of an output, of any volume, of skeletons or of a list of errors."""
+"""What there is to see at a place: the layers of an output, of any volume, of skeletons or of errors."""
 
 import logging
 import math
@@ -71,7 +71,8 @@ class Layer:
     features : mapping
         Columns, one value a point or line.
     grid : tuple
-        Voxel size and offset, nm, zyx, of the voxels that points and lines are counted in: viewers step by them.
+        Voxel size and offset, nm, zyx, of the voxels that points and lines are counted in: viewers step by
+        them.
     label_colours : mapping
         Colours that the file gives single labels, red, green, blue and opacity 0..1.
     """
@@ -159,7 +160,7 @@ def _output_layers(found: Location, parts: list[str], voxel_size: Sequence[float
         if made_from in there:
             continue
         there.add(made_from)
-        layers += _optional(lambda made_from=made_from: _volume_layers(made_from, "input", voxel_size))  # type: ignore[misc]
+        layers += _optional(lambda made_from=made_from: _volume_layers(made_from, "input", voxel_size))
         containers = _containers(made_from)
         layers += [one for container in containers for one in _truth_in(container, voxel_size)]
         beside += containers
@@ -260,7 +261,7 @@ def _volume_layers(location: str, role: str, voxel_size: Sequence[float] | None)
 
 
 def _with_coarser(volumes: tuple[Volume, ...]) -> tuple[Volume, ...]:
-    """The levels, and a coarser one where there is none: viewers draw it in three dimensions and as a thumbnail."""
+    """The levels, and a coarser one where there is none: viewers draw it in 3-D and as a thumbnail."""
     shape = volumes[0].shape
     if len(volumes) > 1:
         return volumes
@@ -290,7 +291,9 @@ def _channel_layer(
 def _is_labels(volume: Volume, role: str, display: Display) -> bool:
     if volume.channels is not None or volume.dtype.kind not in "uib":
         return False
-    return display.labels or role.startswith("labels/") or volume.dtype.itemsize >= 4 or volume.dtype.kind == "b"
+    return (
+        display.labels or role.startswith("labels/") or volume.dtype.itemsize >= 4 or volume.dtype.kind == "b"
+    )
 
 
 def sample_limits(array: LazyArray) -> tuple[float, float]:
@@ -321,6 +324,4 @@ def _skeleton_layer(location: str | Place, skeletons: Skeletons) -> Layer:
 def _errors_layer(location: str | Place) -> Layer:
     errors = read_errors(Path(str(location)))
     style = style_of("errors", "points")
-    return Layer(
-        "errors", "errors", str(location), style, points=errors.places, features=errors.features
-    )
+    return Layer("errors", "errors", str(location), style, points=errors.places, features=errors.features)

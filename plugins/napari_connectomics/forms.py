@@ -3,7 +3,7 @@
 import inspect
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -70,9 +70,10 @@ def knobs_of(command: Callable[..., Any]) -> list[Knob]:
         if isinstance(annotation, type) and issubclass(annotation, Settings):
             for field_name, field in annotation.model_fields.items():
                 bare, _ = _bare(field.annotation)
-                found.append(
-                    _knob(field_name, bare, field.default, group, field.description or "", annotation)
-                )
+                knob = _knob(field_name, bare, field.default, group, field.description or "", annotation)
+                # where the command chooses for itself, such as by the model, "no" is something to say too
+                chosen = knob.kind == "flag" and parameter.default is None
+                found.append(replace(knob, kind="choice", choices=("yes", "no")) if chosen else knob)
         else:
             found.append(_knob(name, annotation, parameter.default, "Run", help_texts.get(name, ""), None))
     return found
@@ -93,7 +94,9 @@ def arguments(knobs: Sequence[Knob], given: Mapping[str, str | bool]) -> list[st
             words += [knob.option] if value is True else []
             continue
         text = str(value).strip()
-        if text:
+        if knob.choices == ("yes", "no"):
+            words += {"yes": [knob.option], "no": [f"--no-{knob.option[2:]}"]}.get(text, [])
+        elif text:
             parts = text.split() if knob.many else [text]
             _check(knob, parts)
             words += [knob.option, *parts]

@@ -59,7 +59,11 @@ def _volume(layer: Layer) -> tuple[Any, dict[str, Any]]:
 def _image(layer: Layer) -> LayerData:
     data, said = _volume(layer)
     style = layer.style
-    said |= {"colormap": style.colours, "blending": style.blending, "contrast_limits": list(style.limits or (0, 255))}
+    said |= {
+        "colormap": style.colours,
+        "blending": style.blending,
+        "contrast_limits": list(style.limits or (0, 255)),
+    }
     return data, said, "image"
 
 
@@ -114,7 +118,7 @@ def _skeletons(layer: Layer) -> LayerData:
 
 
 def pieces(lines: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Lines (n, 2, 3) cut into pieces of a voxel at most, and the line of each: a section shows those in it."""
+    """Lines (n, 2, 3) in pieces of a voxel at most, and the line of each: a section shows those in it."""
     lengths = np.abs(lines[:, 1] - lines[:, 0]).max(axis=1, initial=0)
     counts = np.maximum(1, np.ceil(lengths)).astype(np.int64)
     if counts.sum() > MANY_PIECES:

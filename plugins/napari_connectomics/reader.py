@@ -1,14 +1,13 @@
-"""What napari calls to open a path: every volume that the package reads, and its outputs as sets of layers."""
+"""What napari calls to open a path: any volume that the package reads, and outputs as sets of layers."""
 
 from collections.abc import Callable
 from pathlib import Path
-
-from napari_connectomics.layer_data import LayerData, layer_data
 
 from connectomics.errors import ConnectomicsError
 from connectomics.io.locate import file_format, folder_format
 from connectomics.io.place import is_url
 from connectomics.pipeline.error_list import is_error_list
+from napari_connectomics.layer_data import LayerData, layer_data
 
 Reader = Callable[[str | list[str]], list[LayerData]]
 

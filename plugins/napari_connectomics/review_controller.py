@@ -158,7 +158,7 @@ class ReviewController:
             self._clear()
 
     def split_painted(self, painted: "np.ndarray[Any, Any]", voxel_size: Triple, offset: Triple) -> bool:
-        """Split by painted voxels (see `connectomics.proofreading.focus.seeds_from_paint`); True if it did."""
+        """Split by painted voxels, see `connectomics.proofreading.focus.seeds_from_paint`; True if it did."""
         return self._edit(lambda: self.session.split(seeds_from_paint(painted, voxel_size, offset)))
 
     def undo(self) -> None:

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_connectomics.forms import Knob, arguments, command_line, knobs_of
-from napari_connectomics.run_job import Request, Step, Update
-
 from connectomics.errors import InputError
 from connectomics.io.place import Place, RemotePath, as_place
 from connectomics.networks.models import Model, list_models
 from connectomics.pipeline.layers import Layer
 from connectomics.roi import Roi
+from napari_connectomics.forms import Knob, arguments, command_line, knobs_of
+from napari_connectomics.run_job import Request, Step, Update
 
 COMMANDS = ("segment", "predict", "translate")
 
@@ -57,7 +56,9 @@ def model_defaults(command: str, name: str) -> Mapping[str, Any]:
     return dict(model.contract.segmentation) if model is not None and command == "segment" else {}
 
 
-def output_for(command: str, layer: Layer, exists: Callable[[Place], bool] = lambda place: place.exists()) -> str:
+def output_for(
+    command: str, layer: Layer, exists: Callable[[Place], bool] = lambda place: place.exists()
+) -> str:
     """A place for the result that is free: beside the input, or in the home folder where that is remote."""
     place = as_place(layer.location)
     stem = Path(place.name).stem

@@ -165,7 +165,9 @@ class Job:
         except (ConnectomicsError, OSError):  # not begun yet
             return ()
         return tuple(
-            Step(name.partition(" / ")[2], said["done"], said.get("blocks", said["done"]), len(said["failed"]))
+            Step(
+                name.partition(" / ")[2], said["done"], said.get("blocks", said["done"]), len(said["failed"])
+            )
             for name, said in status.items()
             if isinstance(said, dict) and name.startswith(f"{self.words[0]} / ")
         )

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_connectomics.sessions import session_on
-
 from connectomics.errors import ConnectomicsError, InputError
 from connectomics.io.opening import open_volume
 from connectomics.io.skeletons import Skeletons, read_skeletons
@@ -16,6 +14,7 @@ from connectomics.pipeline.error_list import ErrorList
 from connectomics.pipeline.layers import Layer
 from connectomics.pipeline.shown import Comparison, compare_shown
 from connectomics.roi import Roi
+from napari_connectomics.sessions import session_on
 
 WORDS = {
     "nerl": "normalised run length",
@@ -139,5 +138,3 @@ def error_lines(errors: ErrorList) -> list[str]:
         ids = sorted({int(columns["segment_1"][i]), int(columns["segment_2"][i])})
         lines.append(f"{kind}, {price}, segment {' and '.join(str(one) for one in ids)}")
     return lines
-
-

@@ -16,7 +16,6 @@ pytest.importorskip("pytestqt", reason="the extra 'test' is not installed")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # napari and npe2 use what pydantic will drop
     napari = pytest.importorskip("napari", reason="the extra 'napari' is not installed")
-    import napari.viewer
     import npe2
 
 SCREEN = sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
@@ -65,7 +64,9 @@ def pictures(tmp_path_factory):
 def viewer(qtbot, plugin):
     """A window of 1200 x 800 pixels, closed at the end."""
     if not SCREEN:
-        pytest.fail("no screen: run the tests with xvfb-run") if os.environ.get("CI") else pytest.skip("no screen")
+        pytest.fail("no screen: run the tests with xvfb-run") if os.environ.get("CI") else pytest.skip(
+            "no screen"
+        )
     made = napari.Viewer(show=True)
     made.window._qt_window.resize(1200, 800)
     yield made
@@ -109,7 +110,9 @@ def reviewed(tmp_path, drawing):
     """A small output of `segment`: the queue begins with a false merge, then comes a split."""
     tube = drawing.tubes()
     path = tmp_path / "out.zarr"
-    drawing.write_output(path, tube.fragments, tube.lut, tube.affinities, wrong=tube.wrong, keep_affinities=True)
+    drawing.write_output(
+        path, tube.fragments, tube.lut, tube.affinities, wrong=tube.wrong, keep_affinities=True
+    )
     noise = np.random.default_rng(0).integers(0, 60, tube.fragments.shape)
     image = (60 + noise + 80 * (tube.truth % 2)).astype(np.uint8)
     layout = {"voxel_size": drawing.VOXEL_SIZE, "offset": drawing.OFFSET, "chunks": (8, 8, 16)}

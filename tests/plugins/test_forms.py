@@ -29,11 +29,23 @@ def test_what_the_dock_sees_to_itself_is_left_out(knobs):
 
 
 def test_only_what_was_filled_in_becomes_words(knobs):
-    given = {"threshold": "0.4", "keep_affinities": True, "rescale": False, "block": " 64 64  32", "device": ""}
+    given = {
+        "threshold": "0.4",
+        "keep_affinities": True,
+        "rescale": False,
+        "block": " 64 64  32",
+        "device": "",
+    }
     words = arguments(list(knobs.values()), given)
     assert words == ["--keep-affinities", "--threshold", "0.4", "--block", "64", "64", "32"]
     assert arguments(list(knobs.values()), {"cascade": "my cascade.json"}) == ["--cascade", "my cascade.json"]
     assert command_line(["segment", "my volume.zarr"]) == "connectomics segment 'my volume.zarr'"
+
+
+def test_what_the_model_switches_on_can_be_switched_off(knobs):
+    assert knobs["long_range"].choices == ("yes", "no")
+    for value, words in (("", []), ("yes", ["--long-range"]), ("no", ["--no-long-range"])):
+        assert arguments(list(knobs.values()), {"long_range": value}) == words
 
 
 @pytest.mark.parametrize(

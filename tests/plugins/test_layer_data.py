@@ -2,15 +2,19 @@
 
 import numpy as np
 
-from connectomics.pipeline.layers import UNIT_GRID, Layer, open_layers
 from connectomics.pipeline.layer_styles import STYLES
+from connectomics.pipeline.layers import UNIT_GRID, Layer, open_layers
 from napari_connectomics.layer_data import in_voxels, layer_data, pieces
 
 
 def test_a_volume_is_placed_by_the_centre_of_its_first_voxel(reviewed, drawing):
     made = {said["name"]: (data, said, kind) for data, said, kind in map(layer_data, open_layers(reviewed))}
     data, said, kind = made["segmentation"]
-    assert kind == "labels" and said["multiscale"] and [level.shape for level in data] == [(8, 24, 64), (8, 12, 32)]
+    assert (
+        kind == "labels"
+        and said["multiscale"]
+        and [level.shape for level in data] == [(8, 24, 64), (8, 12, 32)]
+    )
     assert said["scale"] == [20.0, 10.0, 10.0] and said["units"] == ("nm", "nm", "nm")
     assert said["translate"] == [1010.0, 5.0, -495.0]
     assert made["affinities"][1]["rgb"] and made["affinities"][0][0].shape == (8, 24, 64, 3)

@@ -5,7 +5,7 @@ import pytest
 
 from connectomics.io.ome_zarr import create_array
 from connectomics.io.pyramid import build_pyramid
-from connectomics.io.skeletons import Skeletons, write_swc
+from connectomics.io.skeletons import write_swc
 from napari_connectomics.reader import get_reader
 
 NAME = "xray-connectomics"
@@ -68,11 +68,11 @@ def white_square(tmp_path):
     y, x = (slice(low, low + EDGE) for low in LOW[1:])
     made.write_box((slice(0, 1), y, x), np.full((1, EDGE, EDGE), 255, np.uint8))
     build_pyramid(path, "", 3)
-    return path, np.array(layout["offset"]) + (np.array(LOW) + (0.5, EDGE / 2, EDGE / 2)) * 33.0
+    return path, np.array(layout["offset"]) + (np.array(LOW) + np.array([0.5, EDGE / 2, EDGE / 2])) * 33.0
 
 
 def middle_of_white(viewer):
-    """Middle of what is white, and how much of it there is, in canvas pixels from the middle of the canvas."""
+    """Middle of what is white, in canvas pixels from the middle of the canvas, and its edge."""
     canvas = viewer.screenshot(canvas_only=True, flash=False)[..., 0].astype(float)
     white = np.argwhere(canvas > 100) + 0.5
     return (white - np.array(canvas.shape) / 2).mean(axis=0), np.sqrt(len(white))
@@ -93,8 +93,12 @@ def test_a_node_lies_over_its_voxels_at_every_level(viewer, white_square, qtbot)
         assert width == pytest.approx(EDGE * pixels, abs=1) and np.abs(off).max() <= 1
     assert len(seen) > 1, "one level alone was drawn"
     viewer.camera.zoom = 4 / 33
-    for level in (1, 2) if hasattr(layer, "locked_data_level") else ():  # so that a coarse voxel is many pixels
+    for level in (
+        (1, 2) if hasattr(layer, "locked_data_level") else ()
+    ):  # so that a coarse voxel is many pixels
         layer.locked_data_level = level
         qtbot.wait(50)
         off, width = middle_of_white(viewer)
-        assert layer.data_level == level and width == pytest.approx(EDGE * 4, abs=1) and np.abs(off).max() <= 1
+        assert (
+            layer.data_level == level and width == pytest.approx(EDGE * 4, abs=1) and np.abs(off).max() <= 1
+        )

@@ -18,8 +18,10 @@ def image(volume):
 
 
 def test_the_models_that_do_what_a_command_needs(image):
-    names = {command: [one.name for one in run_controller.choices(command, image)] for command in
-             run_controller.COMMANDS}
+    names = {
+        command: [one.name for one in run_controller.choices(command, image)]
+        for command in run_controller.COMMANDS
+    }
     assert "phantom-xnh" in names["segment"] and "xnh-to-em" in names["translate"]
     assert not set(names["segment"]) & set(names["translate"])
     assert not any(one.fits for one in run_controller.choices("segment", image) if one.name == "phantom-xnh")

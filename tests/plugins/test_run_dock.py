@@ -1,4 +1,4 @@
-"""A model is run on what is in view: the result appears while it runs, Cancel stops it, mistakes are messages."""
+"""A model is run on what is in view: the result appears meanwhile, Cancel stops it, mistakes are told."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,6 @@ from qtpy.QtCore import Qt
 from connectomics.io.ome_zarr import create_array
 from napari_connectomics.widgets.run_dock import RunDock
 from tests.plugins.conftest import wait_until
-
 
 SHAPE = (32, 48, 48)
 

@@ -28,7 +28,9 @@ def test_a_run_is_watched_to_its_end(volume, tmp_path):
 
 
 def test_what_went_wrong_is_told(tmp_path):
-    job = Job(["convert", str(tmp_path / "nothing.h5"), str(tmp_path / "out.zarr")], str(tmp_path / "out.zarr"))
+    job = Job(
+        ["convert", str(tmp_path / "nothing.h5"), str(tmp_path / "out.zarr")], str(tmp_path / "out.zarr")
+    )
     job.start()
     last = list(job.watch(**QUICK))[-1]
     assert last.code == 2 and "no such path" in last.message and last.layers == ()

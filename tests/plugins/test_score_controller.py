@@ -45,7 +45,11 @@ def test_an_open_review_is_scored_before_and_after(segmentation, skeletons, revi
 
 @pytest.mark.parametrize(
     ("truth", "xpress", "why"),
-    [(None, False, "choose the truth"), ("nothing.swc", False, "nothing.swc"), ("same", False, "same volume")],
+    [
+        (None, False, "choose the truth"),
+        ("nothing.swc", False, "nothing.swc"),
+        ("same", False, "same volume"),
+    ],
 )
 def test_what_does_not_fit_is_refused(segmentation, truth, xpress, why):
     chosen = segmentation if truth == "same" else truth

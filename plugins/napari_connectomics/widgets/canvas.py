@@ -7,6 +7,11 @@ import numpy as np
 from napari.layers import Labels, Points
 from napari.layers import Layer as NapariLayer
 from napari.viewer import Viewer
+from numpy.typing import NDArray
+
+from connectomics.errors import InputError
+from connectomics.pipeline.layers import UNIT_GRID, Layer
+from connectomics.roi import Roi, Triple, triple
 from napari_connectomics.layer_data import (
     KEY,
     POINT_SIZE,
@@ -17,11 +22,6 @@ from napari_connectomics.layer_data import (
     on_grid,
 )
 from napari_connectomics.regions import region_in_view
-from numpy.typing import NDArray
-
-from connectomics.errors import InputError
-from connectomics.pipeline.layers import UNIT_GRID, Layer
-from connectomics.roi import Roi, Triple, triple
 
 Click = Callable[[Triple, bool], None]
 """Called with a world position (nm, zyx) and whether it was a click with Shift."""

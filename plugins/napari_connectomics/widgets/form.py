@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from napari_connectomics.forms import Knob
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QLineEdit, QVBoxLayout, QWidget
+
+from napari_connectomics.forms import Knob
 
 Field = QCheckBox | QComboBox | QLineEdit
 
@@ -52,7 +53,7 @@ class Form(QWidget):
 
 
 def _field(knob: Knob, default: object) -> Field:
-    usual = knob.default if default is None else str(default)
+    usual = knob.default if default is None else shown(default)
     if knob.kind == "flag":
         return QCheckBox()
     if knob.kind == "choice":
@@ -65,6 +66,15 @@ def _field(knob: Knob, default: object) -> Field:
     line.setMinimumWidth(60)
     line.setPlaceholderText(usual or "chosen by the command")
     return line
+
+
+def shown(value: object) -> str:
+    """A value of a model's settings as the form writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(str(one) for one in value)
+    return str(value)
 
 
 def narrow(choice: QComboBox) -> QComboBox:

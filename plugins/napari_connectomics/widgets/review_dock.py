@@ -6,13 +6,6 @@ from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.viewer import Viewer
-from napari_connectomics import keys, sessions
-from napari_connectomics.live_layer import live_layer
-from napari_connectomics.review_controller import ReviewController, Status
-from napari_connectomics.widgets.canvas import Canvas
-from napari_connectomics.widgets.form import narrow
-from napari_connectomics.widgets.review_picture import ReviewPicture
-from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label, scrolled
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
@@ -32,10 +25,17 @@ from connectomics.proofreading.focus import Focus
 from connectomics.proofreading.ranking import Order
 from connectomics.proofreading.session import ReviewSession
 from connectomics.proofreading.split import Seed
+from napari_connectomics import keys, sessions
+from napari_connectomics.live_layer import live_layer
+from napari_connectomics.review_controller import ReviewController, Status
+from napari_connectomics.widgets.canvas import Canvas
+from napari_connectomics.widgets.form import narrow
+from napari_connectomics.widgets.review_picture import ReviewPicture
+from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label, scrolled
 
 HELP = (
-    "Shows the places that are most worth a look, one after the other. Every edit is saved as it is made, beside "
-    "the volume; nothing is repainted, so undo goes back without limit."
+    "Shows the places that are most worth a look, one after the other. Every edit is saved as it is made, "
+    "beside the volume; nothing is repainted, so undo goes back without limit."
 )
 ORDERS: dict[str, Order] = {
     "run length to gain": "run-length",
@@ -179,7 +179,9 @@ class ReviewDock(QWidget):
         """In a thread, since ranking a large output takes its time; or what is wrong."""
         author = self.author.text().strip() or None
         try:
-            return ReviewSession.open(self.output.currentText(), author, order=self.chosen_order, errors=self._table)
+            return ReviewSession.open(
+                self.output.currentText(), author, order=self.chosen_order, errors=self._table
+            )
         except ConnectomicsError as error:
             return str(error)  # a worker that returns an exception is taken to have failed
 

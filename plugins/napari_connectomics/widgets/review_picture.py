@@ -1,17 +1,17 @@
-"""What the viewer shows of a review: the place in view, its two sides, seeds, the segmentation as it is now."""
+"""What the viewer shows of a review: the place in view, its two sides, seeds, and the segmentation now."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from napari.layers import Labels
-from napari_connectomics.widgets.canvas import Canvas
 from numpy.typing import NDArray
 
 from connectomics.pipeline.layers import Layer
 from connectomics.proofreading.focus import FIRST, REST, SECOND, Focus
 from connectomics.proofreading.split import Seed
 from connectomics.roi import Triple
+from napari_connectomics.widgets.canvas import Canvas
 
 SIDES, SEEDS, PAINT = "in review", "seeds", "painted seeds"
 

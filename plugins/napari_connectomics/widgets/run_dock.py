@@ -4,11 +4,6 @@ from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.viewer import Viewer
-from napari_connectomics import run_controller
-from napari_connectomics.run_job import Job, Request, Update
-from napari_connectomics.widgets.canvas import Canvas
-from napari_connectomics.widgets.form import Form, narrow
-from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label, scrolled
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -24,6 +19,11 @@ from qtpy.QtWidgets import (
 
 from connectomics.errors import ConnectomicsError
 from connectomics.pipeline.layers import Layer
+from napari_connectomics import run_controller
+from napari_connectomics.run_job import Job, Request, Update
+from napari_connectomics.widgets.canvas import Canvas
+from napari_connectomics.widgets.form import Form, narrow
+from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label, scrolled
 
 HELP = (
     "Runs a command on an image and shows the result as its blocks are written. "

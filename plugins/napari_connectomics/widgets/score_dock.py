@@ -4,12 +4,6 @@ from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.viewer import Viewer
-from napari_connectomics import score_controller, sessions
-from napari_connectomics.layer_data import ERROR_COLOURS
-from napari_connectomics.score_controller import BlocksDone
-from napari_connectomics.widgets.canvas import Canvas
-from napari_connectomics.widgets.form import narrow
-from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -29,6 +23,12 @@ from connectomics.errors import ConnectomicsError
 from connectomics.pipeline.error_list import ErrorList
 from connectomics.pipeline.layers import Layer
 from connectomics.pipeline.shown import Comparison
+from napari_connectomics import score_controller, sessions
+from napari_connectomics.layer_data import ERROR_COLOURS
+from napari_connectomics.score_controller import BlocksDone
+from napari_connectomics.widgets.canvas import Canvas
+from napari_connectomics.widgets.form import narrow
+from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label
 
 HELP = (
     "Compares the segmentation with truth; while a review is open, as it was found and as it is now. "
@@ -68,7 +68,9 @@ class ScoreDock(QWidget):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for column in (1, 2):
-            self.table.horizontalHeader().setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+            self.table.horizontalHeader().setSectionResizeMode(
+                column, QHeaderView.ResizeMode.ResizeToContents
+            )
         self.list = QListWidget()
         self.timer = QTimer(self)
         self.timer.setInterval(300)
@@ -168,7 +170,10 @@ class ScoreDock(QWidget):
 
     def _point_clicked(self, layer: Any, event: Any) -> None:
         index = layer.get_value(
-            event.position, view_direction=event.view_direction, dims_displayed=event.dims_displayed, world=True
+            event.position,
+            view_direction=event.view_direction,
+            dims_displayed=event.dims_displayed,
+            world=True,
         )
         if index is not None:
             self.list.setCurrentRow(int(index))
@@ -195,9 +200,7 @@ class ScoreDock(QWidget):
         super().closeEvent(event)
 
 
-def _score(
-    layer: Layer | None, truth: Any, xpress: bool, roi: Any, progress: BlocksDone
-) -> Comparison | str:
+def _score(layer: Layer | None, truth: Any, xpress: bool, roi: Any, progress: BlocksDone) -> Comparison | str:
     """In a thread: the comparison, or what is wrong."""
     try:
         return score_controller.score_of(layer, truth, xpress, roi, progress)

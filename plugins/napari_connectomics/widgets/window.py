@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import napari
 from napari.layers import Layer as NapariLayer
 from napari.viewer import Viewer
+
+from connectomics.pipeline.layers import Layer
 from napari_connectomics.layer_data import layer_data
 from napari_connectomics.widgets.review_dock import ReviewDock
 from napari_connectomics.widgets.run_dock import RunDock
 from napari_connectomics.widgets.score_dock import ScoreDock
-
-from connectomics.pipeline.layers import Layer
 
 DOCKS = {"Run": RunDock, "Review": ReviewDock, "Score": ScoreDock}
 
@@ -38,10 +38,11 @@ def open_window(layers: Sequence[Layer], *, wait: bool = True, docks: bool = Tru
 
 
 def add_docks(viewer: Viewer) -> dict[str, RunDock | ReviewDock | ScoreDock]:
-    """The docks of the plugin, as tabs on the right; the review, if there is something to review, in front."""
+    """The docks of the plugin, as tabs on the right; the review in front, if there is something to review."""
     made = {name: kind(viewer) for name, kind in DOCKS.items()}
     places = [
-        viewer.window.add_dock_widget(dock, name=name, area="right", tabify=True) for name, dock in made.items()
+        viewer.window.add_dock_widget(dock, name=name, area="right", tabify=True)
+        for name, dock in made.items()
     ]
     front = places[1] if made["Review"].output.count() else places[0]
     front.raise_()
