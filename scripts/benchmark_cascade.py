@@ -277,7 +277,7 @@ def promise_part(options) -> None:
 
 def test_set(count: int, options) -> list[Scored]:
     settings = coarse_settings(TEST_SEED, count, options)
-    return [score_volume(given, settings, InferenceSettings())[0] for given in labelled_volumes(settings)]
+    return [score_volume(given, settings, InferenceSettings()) for given in labelled_volumes(settings)]
 
 
 def test_chunks(test: list[Scored]) -> int:

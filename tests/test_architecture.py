@@ -19,9 +19,11 @@ MAX_FUNCTION_LINES = 45
 MAX_PARAMETERS = 7
 MANY_PARAMETERS = {
     # the options of a command, and the pipeline's entry points that take the same
+    "connectomics/cli/adapt.py": {"finetune", "select"},
     "connectomics/cli/predict.py": {"predict"},
     "connectomics/cli/segment.py": {"segment"},
     "connectomics/cli/translate.py": {"translate"},
+    "connectomics/pipeline/adapt.py": {"select"},
     "connectomics/pipeline/predict.py": {"predict_volume"},
     "connectomics/pipeline/segment.py": {"segment_volume"},
     "connectomics/pipeline/translate.py": {"translate_volume"},
@@ -85,7 +87,18 @@ for command in sys.argv[1:]:
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
     run_python(
-        ASK_FOR_HELP, "", *COMMANDS, "models list", "models show", "models export", "data list", "data fetch"
+        ASK_FOR_HELP,
+        "",
+        *COMMANDS,
+        "models list",
+        "models show",
+        "models export",
+        "data list",
+        "data fetch",
+        "adapt rank",
+        "adapt select",
+        "adapt finetune",
+        "adapt plan",
     )
 
 

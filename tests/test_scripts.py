@@ -18,6 +18,8 @@ RECIPE = Path(__file__).parents[1] / "data" / "recipes" / "fib25-em.toml"
         ("simulate_xray.py nothing.h5/raw out.zarr", "no such path"),
         ("simulate_xray.py nothing.h5/raw out.zarr --set fctor=3", "'factor'"),
         (f"calibrate.py no-such-model {RECIPE}", "no such model"),
+        (f"store_features.py no-such-model {RECIPE}", "no such model"),
+        ("store_features.py translator nothing.toml", "no such configuration file"),
         (f"calibrate.py translator {RECIPE}", "predicts no affinities"),
     ],
 )

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from connectomics.blockwise.progress import Progress
 from connectomics.cascade.calibration import Chosen, Scored, choose_thresholds
 from connectomics.cascade.chunks import coarsened, counts, refined
-from connectomics.cascade.detectors import scorer
+from connectomics.cascade.detectors import GROUP, scorer
 from connectomics.cascade.labelled import Labelled, labelled_volumes
 from connectomics.cascade.levels import level_factor, tile_edge
 from connectomics.cascade.settings import (
     CalibrationSettings,
     Cascade,
     CascadeLevel,
+    Detector,
 )
 from connectomics.errors import InputError
 from connectomics.inference.settings import InferenceSettings
@@ -55,15 +56,12 @@ def calibrate(settings: CalibrationSettings, inference: InferenceSettings, progr
     total = len(settings.volumes) + sum(one.count for one in settings.phantoms)
     progress.start("calibrate", total, 0)
     volumes: list[Scored] = []
-    spent = np.zeros((len(settings.levels), 2))
     for given in labelled_volumes(settings):
-        scored, seconds = score_volume(given, settings, inference)
-        volumes.append(scored)
-        spent += seconds
+        volumes.append(score_volume(given, settings, inference))
         progress.advance("calibrate")
     progress.finish("calibrate")
     design, proof = _split(volumes, settings.design_share)
-    costs = [float(seconds / calls) for seconds, calls in spent]
+    costs = [_detector_seconds(settings, detector, inference) for detector in settings.levels]
     fine, dense, peak = _fine_costs(settings, inference)
     chosen = choose_thresholds(design, proof, costs, fine, settings.promise)
     return Cascade(
@@ -141,23 +139,36 @@ def _split(volumes: Sequence[Scored], share: float) -> tuple[list[Scored], list[
     return design + [volume for volume in volumes if not len(volume.objects)], proof
 
 
-def score_volume(
-    given: Labelled, settings: CalibrationSettings, inference: InferenceSettings
-) -> tuple[Scored, NDArray[np.float64]]:
-    """Scores of every chunk of every level; and, per level, the seconds and the calls they took."""
-    scores, factors, spent = [], [], []
+def score_volume(given: Labelled, settings: CalibrationSettings, inference: InferenceSettings) -> Scored:
+    """Scores of every chunk of every level of a volume."""
+    scores, factors = [], []
     for level, detector in zip(given.levels, settings.levels, strict=True):
         score = scorer(detector, level.volume, settings.chunk, inference)
-        shape = level.counts(settings.chunk)
-        began = time.perf_counter()
-        found = np.concatenate(
-            [score((slice(z, z + 1), slice(0, shape[1]), slice(0, shape[2]))) for z in range(shape[0])]
-        )
-        spent.append((time.perf_counter() - began, found.size))
-        wanted = counts(given.shape, level.factor)
-        scores.append(fitted(found, wanted))
+        z, y, x = level.counts(settings.chunk)
+        slabs = (slice(a, min(a + GROUP, z)) for a in range(0, z, GROUP))
+        found = np.concatenate([score((slab, slice(0, y), slice(0, x))) for slab in slabs])
+        scores.append(fitted(found, counts(given.shape, level.factor)))
         factors.append(level.factor)
-    return Scored(scores, factors, given.objects, given.shape), np.array(spent)
+    return Scored(scores, factors, given.objects, given.shape)
+
+
+def _detector_seconds(
+    settings: CalibrationSettings, detector: Detector, inference: InferenceSettings
+) -> float:
+    """Seconds a chunk of a coarse level takes in the midst of a volume, reading apart; median of three."""
+    factor = _factor(settings, detector.level)
+    z, y, x = (v * f for v, f in zip(settings.voxel_size, factor, strict=True))
+    noise = np.random.default_rng(0).integers(0, 255, [3 * GROUP * c for c in settings.chunk], np.uint8)
+    volume = Volume(noise, (z, y, x), (0.0, 0.0, 0.0), "noise")
+    score = scorer(detector, volume, settings.chunk, inference)
+    middle = (slice(GROUP, 2 * GROUP),) * 3
+    score(middle)  # compiles
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        score(middle)
+        times.append(time.perf_counter() - began)
+    return sorted(times)[1] / GROUP**3
 
 
 def fitted(scores: NDArray[np.float32], wanted: IntTriple) -> NDArray[np.float32]:
@@ -182,7 +193,7 @@ def _fine_costs(settings: CalibrationSettings, inference: InferenceSettings) -> 
     noise = random.integers(0, 255, edges, np.uint8)
     read = noise.__getitem__
     # the core of a cascade's tile: a chunk of its finest coarse level
-    core = tile_edge(settings.chunk, _finest_factor(settings))
+    core = tile_edge(settings.chunk, _factor(settings, settings.levels[0].level))
     found = []
     for tile in (core, None):
         predictor = predictor_for(model, inference.model_copy(update={"tile": tile}), read, edges)
@@ -202,10 +213,11 @@ def _fine_costs(settings: CalibrationSettings, inference: InferenceSettings) -> 
     return found[0][0], found[1][0], found[0][1]
 
 
-def _finest_factor(settings: CalibrationSettings) -> IntTriple:
-    shape = tuple(c * 2 ** (settings.levels[0].level + 1) for c in settings.chunk)
+def _factor(settings: CalibrationSettings, level: int) -> IntTriple:
+    """Finest voxels in a voxel of a level of a volume that has it."""
+    shape = tuple(c * 2 ** (level + 1) for c in settings.chunk)
     blank = Volume(np.broadcast_to(np.uint8(0), shape), settings.voxel_size, (0.0, 0.0, 0.0), "tile")
-    return level_factor(blank, settings.levels[0].level)
+    return level_factor(blank, level)
 
 
 def prevalences(volumes: Sequence[Scored]) -> tuple[float, ...]:

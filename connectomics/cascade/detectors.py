@@ -3,7 +3,7 @@
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,23 @@ from connectomics.inference.settings import InferenceSettings
 from connectomics.io.volume import Volume
 from connectomics.roi import IntTriple
 
+if TYPE_CHECKING:
+    from connectomics.inference.predictor import Predictor
+    from connectomics.networks.models import Model
+
 Box = tuple[slice, slice, slice]
 Score = Callable[[Box], NDArray[np.float32]]
 """Scores (z, y, x) of the chunks in a box, given in chunks."""
 
+GROUP = 2
+"""Chunks along each axis that are best scored together: those in one chunk of the level above."""
+
 _PATCH = 4
 """Edge, in voxels, of what local variance is measured in."""
+
+_KEPT = 4
+_predictors: dict[tuple[str, str], "Predictor"] = {}
+_LOADING = threading.Lock()
 
 
 def scorer(detector: Detector, volume: Volume, chunk: IntTriple, inference: InferenceSettings) -> Score:
@@ -78,7 +89,7 @@ class _Predicts(Protocol):
 def _network_scorer(
     detector: Detector, volume: Volume, chunk: IntTriple, inference: InferenceSettings
 ) -> Score:
-    from connectomics.inference.predictor import predictor_for
+    from connectomics.inference.predictor import affine_for
     from connectomics.networks.models import check_fits, find_model
 
     model = find_model(detector.model or "")
@@ -88,10 +99,11 @@ def _network_scorer(
         )
     check_fits(model, volume.voxel_size)
     # its own tiles, whatever those of the fine network: as calibrated, and hardly more computed than is asked
-    # for, since the chunks in a coarser one that passed are two along each axis; chunks of one block may be
-    # asked for from several threads, one of which is at the network
-    own = inference.model_copy(update={"tile": 2 * max(chunk), "margin": None, "flips": 1})
-    predictor: _Predicts = predictor_for(model, own, volume.read_box, volume.shape)
+    # for, since the chunks in a coarser one that passed are `GROUP` along each axis
+    own = inference.model_copy(update={"tile": GROUP * max(chunk), "margin": None, "flips": 1})
+    affine = affine_for(model.contract, volume.read_box, volume.shape)
+    predictor: _Predicts = _loaded(model, own, volume).over(affine)
+    # chunks of one block may be asked for from several threads, one of which is at the network
     turn = threading.Lock()
 
     def score(box: Box) -> NDArray[np.float32]:
@@ -100,6 +112,19 @@ def _network_scorer(
         return _per_chunk(found.astype(np.float32) / 255, chunk, lambda values: values.max())
 
     return score
+
+
+def _loaded(model: "Model", own: InferenceSettings, volume: Volume) -> "Predictor":
+    """A predictor with the network of a detector, which is loaded once for all volumes."""
+    from connectomics.inference.predictor import predictor_for
+
+    key = (model.sha256, own.model_dump_json())
+    with _LOADING:
+        if key not in _predictors:
+            while len(_predictors) >= _KEPT:
+                del _predictors[next(iter(_predictors))]
+            _predictors[key] = predictor_for(model, own, volume.read_box, volume.shape)
+        return _predictors[key]
 
 
 def voxels(box: Box, chunk: IntTriple, shape: IntTriple) -> Box:

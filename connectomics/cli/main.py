@@ -28,6 +28,7 @@ COMMANDS = (
     "translate",
     "segment",
     "cascade",
+    "adapt",
     "evaluate",
     "export",
     "score",

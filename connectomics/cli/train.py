@@ -23,7 +23,8 @@ def train(
     Parameters
     ----------
     config
-        The recipe; those that made the shipped models are in data/recipes.
+        The recipe; those that made the shipped models are in data/recipes. A folder of annotations that
+        `adapt select` wrote holds one, too: name the folder.
     output
         Folder of the run. Default: runs/NAME-OF-CONFIG.
     memory
@@ -36,12 +37,12 @@ def train(
     overrides
         Replace a setting of the recipe, as section.key=value; may be given many times.
     """
-    from connectomics.settings import apply_overrides, read_toml
     from connectomics.training.crop_choice import read_record
     from connectomics.training.settings import TrainSettings
+    from connectomics.training.train import read_recipe
     from connectomics.training.train import train as run_training
 
-    values = apply_overrides(read_toml(config), overrides or [])
+    values = read_recipe(config, overrides or [])
     settings = TrainSettings.parse(values | ({"memory": memory} if memory else {}), str(config))
     folder = local_path(output or Path("runs") / config.stem, "--output")
     with session(report):

@@ -56,6 +56,10 @@ class Predictor:
         self.core: IntTriple | None = None
         """Cores that a run was begun with; None: as the settings have it."""
 
+    def over(self, affine: Affine) -> "Predictor":
+        """The same network, ready as it is, for a volume of other grey values."""
+        return Predictor(self.engine, affine, self.rule, self.settings, self.cost)
+
     @property
     def channels(self) -> int:
         """Channels that come out."""
@@ -201,9 +205,7 @@ def predictor_for(
         The weights do not fit the contract.
     """
     contract = model.contract
-    size: IntTriple = int_triple(shape, "shape")
-    normal = contract.normalisation
-    affine = sample_affine(read, size) if normal.kind == "sampled" else Affine(normal.mean, normal.std)
+    affine = affine_for(contract, read, shape)
     _check_heads(contract)
     engine, cost = (
         make_translation_engine(model, settings, samples)
@@ -212,6 +214,14 @@ def predictor_for(
     )
     margin = contract.margin if settings.margin is None else (settings.margin,) * 3
     return Predictor(engine, affine, TileRule(margin, contract.divisor, granule), settings, cost)
+
+
+def affine_for(contract: Contract, read: Read, shape: Sequence[int]) -> Affine:
+    """How a volume's raw values become the network's input; sampled where the contract asks for it."""
+    normal = contract.normalisation
+    if normal.kind == "sampled":
+        return sample_affine(read, int_triple(shape, "shape"))
+    return Affine(normal.mean, normal.std)
 
 
 def _check_heads(contract: Contract) -> None:

@@ -90,6 +90,32 @@ class TrainingData(Settings):
     """Name of the recipe, or the command."""
     steps: int = 0
     """Optimiser steps taken."""
+    source_model: str = ""
+    """The model that it was adapted from: its name and the hash of its weights."""
+    annotations: str = ""
+    """What was annotated of the volume that it was adapted to."""
+
+
+class FeatureRecord(Settings):
+    """Features of the training crops, kept beside the weights, so that its data need not be."""
+
+    file: str = "features.safetensors"
+    """File in the model's folder."""
+    layer: str
+    """Layer of the network that they are activations of."""
+    crop: IntTriple
+    """Voxels of a crop, zyx."""
+    crops: int = Field(ge=2)
+    """How many crops."""
+    weights: str
+    """Hash of the weights that they were made with."""
+
+    @field_validator("file")
+    @classmethod
+    def _in_the_folder(cls, value: str) -> str:
+        if Path(value).name != value or not value.endswith(".safetensors") or "\\" in value:
+            raise ValueError("must be a safetensors file in the model's own folder")
+        return value
 
 
 class UncertaintyScales(Settings):
@@ -149,6 +175,8 @@ class Contract(Settings):
     `connectomics.segmentation.calibration`."""
     uncertainty: UncertaintyScales | None = None
     """Translation: how its uncertainty was calibrated."""
+    features: FeatureRecord | None = None
+    """What it remembers of its training images, to be compared with others."""
 
     @field_validator("voxel_size")
     @classmethod

@@ -135,7 +135,7 @@ def suggest_models(task: str, modality: str | None = None, voxel_size: Sequence[
         for m in list_models()
         if m.contract.task == task
         and modality in (None, m.contract.modality)
-        and (voxel_size is None or _fits(m, triple(voxel_size, "voxel size")))
+        and (voxel_size is None or fits_voxel_size(m, triple(voxel_size, "voxel size")))
     ]
     return ", ".join(fitting)
 
@@ -176,7 +176,7 @@ def check_fits(model: Model, voxel_size: Sequence[float]) -> None:
     """
     size, contract = triple(voxel_size, "voxel size"), model.contract
     expected = contract.voxel_size
-    if _fits(model, size):
+    if fits_voxel_size(model, size):
         return
     factors = [got / want for got, want in zip(size, expected, strict=True)]
     other = suggest_models(contract.task, contract.modality, size) or "none is shipped"
@@ -188,6 +188,7 @@ def check_fits(model: Model, voxel_size: Sequence[float]) -> None:
     )
 
 
-def _fits(model: Model, size: Triple) -> bool:
+def fits_voxel_size(model: Model, size: Triple) -> bool:
+    """Whether a model can be run at a voxel size (nm, zyx) as it is: within 10% of its own."""
     pairs = zip(size, model.contract.voxel_size, strict=True)
     return all(abs(got / want - 1) <= SIZE_TOLERANCE for got, want in pairs)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import product
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from connectomics.phantom.settings import PhantomSettings
 from connectomics.phantom.skeletons import trace_skeletons
 from connectomics.phantom.table import holds_fibres
 from connectomics.phantom.tissue import make_tissue
+from connectomics.phantom.variation import Variation
 from connectomics.phantom.xray import draw_look, fill_xray
 from connectomics.roi import Roi
 
@@ -36,12 +37,17 @@ class Phantom:
     ----------
     settings
         Seed, voxel size, difficulty and density.
+    variation
+        Changes of tissue and look, for families of volumes that differ; the frozen phantom has none.
     """
 
-    def __init__(self, settings: PhantomSettings | None = None) -> None:
-        self.settings = settings or PhantomSettings()
-        self._tissue = make_tissue(self.settings)
-        self._look = draw_look(self.settings)
+    def __init__(self, settings: PhantomSettings | None = None, variation: Variation | None = None) -> None:
+        self.settings, change = settings or PhantomSettings(), variation or Variation()
+        tissue: dict[str, Any] = dict(change.tissue)
+        self._tissue = make_tissue(self.settings)._replace(**tissue)
+        look = draw_look(self.settings)
+        self._look = look._replace(**{name: getattr(look, name) * by for name, by in change.look.items()})
+        self._em_noise = NOISE[self.settings.difficulty] * change.em_noise
         self._voxel = self.settings.voxel_size / 1000
 
     def labels(self, box: Box) -> NDArray[np.uint64]:
@@ -90,11 +96,10 @@ class Phantom:
         """
         low, shape = _corner(box)
         out = np.zeros(shape, np.uint8)
-        noise = NOISE[self.settings.difficulty]
         for start, part in _tiles(shape):
             first = low + start
             scene, corner = self._scene(first, part), tuple(first.tolist())
-            fill_em(scene, self._voxel, noise, corner, _cut(out, start, part))
+            fill_em(scene, self._voxel, self._em_noise, corner, _cut(out, start, part))
         return out
 
     def skeletons(self, roi: Roi) -> Skeletons:

@@ -1,7 +1,8 @@
 """Scores the chunks of one coarse level of a cascade, block by block, on any worker."""
 
+import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from connectomics.blockwise.grid import Block, Box
 from connectomics.cascade.chunks import refined
-from connectomics.cascade.detectors import Score, scorer
+from connectomics.cascade.detectors import GROUP, Score, scorer
 from connectomics.cascade.levels import Level, meeting, open_level
 from connectomics.cascade.settings import Cascade
 from connectomics.inference.settings import InferenceSettings
@@ -97,9 +98,11 @@ class ScoreBlock:
         if called.all():
             found = _score(score, block.box, where, self.cascade.chunk)
         else:
-            for index in np.argwhere(called):
-                part = [slice(s.start + i, s.start + i + 1) for s, i in zip(block.box, index, strict=True)]
-                found[tuple(index)] = _score(score, part, where, self.cascade.chunk)[0, 0, 0]
+            for part in _groups(called):
+                box = [
+                    slice(s.start + p.start, s.start + p.stop) for s, p in zip(block.box, part, strict=True)
+                ]
+                found[part] = _score(score, box, where, self.cascade.chunk)
         passed = called & (found >= self.cascade.levels[self.number].threshold)
         verdicts = np.where(passed, PASSED, np.where(called, REJECTED, 0)).astype(np.uint8)
         open_array(self.path, array_name(self.cascade, self.number)).write_box(block.box, verdicts)
@@ -131,6 +134,15 @@ class ScoreBlock:
                 _scorers.clear()
                 _scorers[key] = scorer(detector, level.volume, self.cascade.chunk, self.inference)
             return _scorers[key]
+
+
+def _groups(called: NDArray[np.bool_]) -> Iterator[Box]:
+    """Boxes of `GROUP` chunks along each axis that hold one that was called."""
+    starts = (range(0, n, GROUP) for n in called.shape)
+    for corner in itertools.product(*starts):
+        z, y, x = (slice(a, min(a + GROUP, n)) for a, n in zip(corner, called.shape, strict=True))
+        if called[z, y, x].any():
+            yield z, y, x
 
 
 _scorers: dict[Any, Score] = {}

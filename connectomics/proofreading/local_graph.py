@@ -7,7 +7,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from connectomics.proofreading.edge_table import EdgeTable
-from connectomics.proofreading.edits import Cut, Merge
+from connectomics.proofreading.edits import Cut
+from connectomics.proofreading.lookup import positions
 from connectomics.proofreading.mapping import SegmentMap
 
 ONE_FRAGMENT = 1.0
@@ -52,13 +53,12 @@ def links_among(
                 weight = ONE_FRAGMENT if pair[0] == pair[1] else mean.get((pair[0], pair[1]))
                 if a in here and b in here and weight is not None:
                     made.append((a, b, weight))
-    by_hand = [(edit.a, edit.b, BY_HAND) for edit in mapping.edits if isinstance(edit, Merge)]
-    made += by_hand
-    pairs = np.concatenate([ends, np.array([m[:2] for m in made], np.int64).reshape(-1, 2)])
-    weights = np.concatenate([weights, [m[2] for m in made]])
-    place = np.minimum(np.searchsorted(names, pairs), len(names) - 1)
-    there = (names[place] == pairs).all(axis=1)
-    return place[there], weights[there]
+    pairs, there = positions(
+        names, np.concatenate([ends, np.array([m[:2] for m in made], np.int64).reshape(-1, 2)])
+    )
+    by_hand = mapping.merged_by_hand(names)
+    weights = np.concatenate([weights, [m[2] for m in made]])[there]
+    return np.concatenate([pairs, by_hand]), np.concatenate([weights, np.full(len(by_hand), BY_HAND)])
 
 
 def _roots(cuts: Sequence[Cut]) -> Mapping[int, int]:

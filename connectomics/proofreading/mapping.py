@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from connectomics.errors import FormatError, InputError
 from connectomics.proofreading.edits import FIRST_PIECE, Cut, Edit, Merge, Split
 from connectomics.proofreading.journal import Journal, Table
+from connectomics.proofreading.lookup import positions, signed
 from connectomics.proofreading.pieces import LaidCut, unpack
 
 
@@ -187,7 +188,7 @@ class SegmentMap:
 
     def segments_of(self, fragments: NDArray[Any]) -> NDArray[np.uint64]:
         """Current segments of many fragments (no pieces), any shape: a block of labels/fragments."""
-        nodes = np.take(self._node.array, _signed(fragments))
+        nodes = np.take(self._node.array, signed(fragments))
         return np.take(self._shown.array, nodes).view(np.uint64)
 
     def table(self) -> NDArray[np.uint64]:
@@ -224,6 +225,11 @@ class SegmentMap:
         found = {one for node in self._nodes_of(segment) for one in self._origin.get(node, (node,))}
         return np.array(sorted(found), np.int64)
 
+    def merged_by_hand(self, names: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Pairs that a merge named and that still hold: (n, 2) positions in ascending `names`."""
+        pairs = [(edit.a, edit.b) for edit in self.edits if isinstance(edit, Merge)]
+        return positions(names, np.array(pairs, np.int64).reshape(-1, 2))[0]
+
     def overlay(
         self, fragments: NDArray[np.uint64], corner: Sequence[int], factor: Sequence[int] = (1, 1, 1)
     ) -> NDArray[np.uint64]:
@@ -254,7 +260,7 @@ class SegmentMap:
     def _laid(
         self, fragments: NDArray[np.uint64], corner: Sequence[int], factor: Sequence[int]
     ) -> NDArray[np.int64]:
-        indices = _signed(fragments)
+        indices = signed(fragments)
         if self._cuts:
             indices = indices.copy()
             for laid in list(self._cuts):
@@ -287,9 +293,3 @@ class SegmentMap:
         if node < len(starts) - 1:
             found = np.concatenate((order[starts[node] : starts[node + 1]], found))
         return found[self._node.array[found] == node]
-
-
-def _signed(fragments: NDArray[Any]) -> NDArray[np.int64]:
-    """Fragments as indices; uint64 as it is stored is not copied."""
-    array = np.ascontiguousarray(fragments)
-    return array.view(np.int64) if array.dtype == np.uint64 else array.astype(np.int64)

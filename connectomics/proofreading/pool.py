@@ -54,9 +54,10 @@ class Pool:
 
 
 def gather(output: Output, value: Value, kept: int = KEPT) -> Pool:
-    """The edges of highest value; of those between the same two segments the surest alone.
+    """The edges of highest value, in the order of the table.
 
-    Edges of fragments that were dropped as too small are left out. Equal values keep the order of the table.
+    Edges of fragments that were dropped as too small are left out. All contacts of two segments are kept: one
+    of these may be two objects, and then each of its parts has contacts of its own.
     """
     lut = output.lut.view(np.int64)
     best, worth = Pool.of(output.edges.read(0, 0), lut), np.zeros(0)
@@ -65,10 +66,9 @@ def gather(output: Output, value: Value, kept: int = KEPT) -> Pool:
         new = new.taken(np.flatnonzero((new.found > 0).all(axis=1)))
         best = _joined(best, new)
         worth = np.concatenate([worth, value(new.edges, new.merged, new.found)])
-        which = _one_of_each(best, worth)
-        if len(which) > kept:
-            which = np.sort(which[np.argsort(-worth[which], kind="stable")[:kept]])
-        best, worth = best.taken(which), worth[which]
+        if len(best) > kept:
+            which = np.sort(np.argsort(-worth, kind="stable")[:kept])
+            best, worth = best.taken(which), worth[which]
     return best
 
 
@@ -76,14 +76,3 @@ def _joined(a: Pool, b: Pool) -> Pool:
     edges = joined([a.edges, b.edges])
     merged, found = np.concatenate((a.merged, b.merged)), np.concatenate((a.found, b.found))
     return Pool(edges, merged, found, np.concatenate((a.same, b.same)))
-
-
-def _one_of_each(pool: Pool, worth: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """All merged edges; of the others one for each pair of segments, the likeliest."""
-    apart = np.flatnonzero(~pool.merged)
-    low, high = np.sort(pool.found[apart], axis=1).T
-    order = np.lexsort((apart, -pool.same[apart], high, low))
-    low, high = low[order], high[order]
-    first = np.ones(len(order), bool)
-    first[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
-    return np.sort(np.concatenate([np.flatnonzero(pool.merged), apart[order[first]]]))

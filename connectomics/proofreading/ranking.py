@@ -226,9 +226,11 @@ class Queue:
         names = names[names <= self.mapping.fragments]
         edges = self.output.edges.among(names)
         merged = self.output.lut[edges.ends[:, 0]] == self.output.lut[edges.ends[:, 1]]
-        same = np.where(merged, 1 - edges.p_wrong, 1.0)  # a person merged the others
+        same = np.where(merged, 1 - edges.p_wrong, edges.p_wrong)
         voxels = self.mapping.fragment_voxels(names)
-        below = sides(np.searchsorted(names, edges.ends), same, voxels)
+        made = self.mapping.merged_by_hand(names)  # the surest links there are
+        pairs = np.concatenate([np.searchsorted(names, edges.ends), made])
+        below = sides(pairs, np.concatenate([same, np.full(len(made), 2.0)]), voxels)[: len(edges.row)]
         mine = self._of_found(self.mapping.found_segments(segment))
         mine = mine[(self._segments(mine) == segment).all(axis=1)]
         place = np.searchsorted(edges.row, self.pool.edges.row[mine])

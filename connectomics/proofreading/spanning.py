@@ -41,11 +41,43 @@ def sides(
 
 @njit(cache=True, nogil=True)
 def _sides(pairs, weights):  # type: ignore[no-untyped-def]
-    number, links = len(weights), len(pairs)
+    number = len(weights)
+    first, following, result = _tree(pairs, number)
+    up, seen = np.full(number, -1, np.int64), np.zeros(number, np.bool_)
+    order, used, begin = np.empty(number, np.int64), 0, 0
+    for root in range(number):  # breadth first from the smallest fragment of each part
+        if not seen[root]:
+            seen[root] = True
+            order[used] = root
+            used += 1
+        while begin < used:
+            half = first[order[begin]]
+            begin += 1
+            while half >= 0:
+                other = pairs[half // 2, 1 - half % 2]
+                if not seen[other]:
+                    seen[other] = True
+                    up[other] = half // 2
+                    order[used] = other
+                    used += 1
+                half = following[half]
+    below = weights.copy()
+    for place in range(number - 1, -1, -1):
+        node = order[place]
+        link = up[node]
+        if link >= 0:
+            result[link] = below[node]
+            below[pairs[link, 0] if pairs[link, 1] == node else pairs[link, 1]] += below[node]
+    return result
+
+
+@njit(cache=True, nogil=True)
+def _tree(pairs, number):  # type: ignore[no-untyped-def]
+    """Kruskal. The links of each fragment as a list of halves: half h is end h % 2 of link h // 2."""
     parent = np.arange(number)
-    result = np.full(links, -1, np.int64)
-    first, following = np.full(number, -1, np.int64), np.full(2 * links, -1, np.int64)
-    for link in range(links):  # Kruskal; the tree is kept as lists of links
+    first, following = np.full(number, -1, np.int64), np.full(2 * len(pairs), -1, np.int64)
+    result = np.full(len(pairs), -1, np.int64)
+    for link in range(len(pairs)):
         a, b = pairs[link, 0], pairs[link, 1]
         while parent[a] != a:
             parent[a] = parent[parent[a]]
@@ -61,37 +93,4 @@ def _sides(pairs, weights):  # type: ignore[no-untyped-def]
             end = pairs[link, side]
             following[2 * link + side] = first[end]
             first[end] = 2 * link + side
-    up, order, seen, used = (
-        np.full(number, -1, np.int64),
-        np.empty(number, np.int64),
-        np.zeros(number, np.bool_),
-        0,
-    )
-    for root in range(number):  # breadth first from the smallest fragment of each part
-        if seen[root]:
-            continue
-        seen[root] = True
-        begin = used
-        order[used] = root
-        used += 1
-        while begin < used:
-            node = order[begin]
-            begin += 1
-            half = first[node]
-            while half >= 0:
-                other = pairs[half // 2, 1 - half % 2]
-                if not seen[other]:
-                    seen[other] = True
-                    up[other] = half // 2
-                    order[used] = other
-                    used += 1
-                half = following[half]
-    below = weights.copy()
-    for place in range(number - 1, -1, -1):
-        node = order[place]
-        link = up[node]
-        if link >= 0:
-            result[link] = below[node]
-            a = pairs[link, 0] if pairs[link, 1] == node else pairs[link, 1]
-            below[a] += below[node]
-    return result
+    return first, following, result

@@ -17,7 +17,7 @@ from connectomics.io.files import write_atomically
 from connectomics.networks.build import divisor_of
 from connectomics.roi import IntTriple
 from connectomics.training.settings import TrainSettings
-from connectomics.training.step_memory import StepMemory, measure_steps
+from connectomics.training.step_memory import StepMemory, measure_steps, return_freed_memory
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,9 @@ def settle_crop(settings: TrainSettings, folder: Path, sources: Sequence[Any]) -
         Not even the smallest crop fits; the message says what would.
     """
     record = read_record(folder)
-    if record is None and settings.memory is None:
+    if settings.memory is not None:
+        return_freed_memory()
+    elif record is None:
         return settings
     if record is None:
         record = _chosen(settings, sources)

@@ -30,6 +30,9 @@ class VolumeData(Settings):
     """How often crops come from here, relative to the others."""
     background: Background = "unlabelled"
     """What label 0 is: true background (affinity 0), or unlabelled (left out of the loss)."""
+    moments: tuple[float, float] | None = None
+    """Mean and standard deviation that grey values are normalised by. Default: those of what is read; a crop
+    has those of the volume it was cut from."""
 
     @model_validator(mode="after")
     def _has_truth(self) -> "VolumeData":
@@ -115,6 +118,9 @@ class DataSettings(Settings):
     """Pairs of volumes, to learn a translation from."""
     phantoms: tuple[PhantomData, ...] = ()
     """Generated volumes."""
+    annotations: tuple[str, ...] = ()
+    """Folders of crops that `adapt select` wrote, relative to root: those with an annotation are volumes, too
+    (of validation, where their todo.json says so)."""
     normalisation: Literal["fixed", "sampled"] = "sampled"
     """sampled: by each volume's own mean and deviation, as a user's will be; fixed: by those of all."""
     rare_objects: float = Field(default=0.0, ge=0, le=1)

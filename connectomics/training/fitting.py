@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from connectomics.errors import OutputExistsError, RunFailed, SettingsError
+from connectomics.errors import ModelError, OutputExistsError, RunFailed, SettingsError
 from connectomics.networks.build import divisor_of
-from connectomics.networks.models import CONTRACT_FILE
+from connectomics.networks.checkpoint import load_network
+from connectomics.networks.models import CONTRACT_FILE, find_model
 from connectomics.training.callbacks import LAST
 from connectomics.training.crop_choice import is_out_of_memory, read_record, smaller_crop
 from connectomics.training.network_training import NetworkTraining
@@ -71,17 +72,38 @@ def _completed(values: dict[str, Any]) -> dict[str, Any]:
         return values
 
 
-def start_from(module: NetworkTraining, checkpoint: Path) -> None:
-    """Give the network the averaged weights of an earlier run."""
-    if not checkpoint.exists():
-        raise SettingsError(f"start_from: {checkpoint} does not exist; name the folder of a run.")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    averaged = {k.removeprefix("average."): v for k, v in state.items() if k.startswith("average.")}
+def start_from(module: NetworkTraining, where: str) -> None:
+    """Give the network the averaged weights of an earlier run (its folder), or those of a model.
+
+    Raises
+    ------
+    SettingsError
+        There is neither, or it holds another network.
+    """
+    checkpoint = Path(where) / LAST
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        averaged = {k.removeprefix("average."): v for k, v in state.items() if k.startswith("average.")}
+    else:
+        averaged = _weights_of_model(where, checkpoint)
     try:
         module.network.load_state_dict(averaged)
     except RuntimeError as error:
-        raise SettingsError(f"start_from: {checkpoint} holds another network: {error}.") from None
+        text = " ".join(str(error).split())
+        raise SettingsError(
+            f"start_from: {where} holds another network (or, of a model, fewer heads: targets.lsd = false): "
+            f"{text[:300]}"
+        ) from None
     module.average.load_state_dict(averaged)
+
+
+def _weights_of_model(where: str, checkpoint: Path) -> dict[str, Any]:
+    try:
+        return load_network(find_model(where)).state_dict()
+    except ModelError as error:
+        raise SettingsError(
+            f"start_from: {checkpoint} does not exist; name the folder of a run, or a model ({error})"
+        ) from None
 
 
 def fit(module: NetworkTraining, folder: Path, callbacks: list[Any]) -> int:

@@ -1,6 +1,7 @@
 """Volumes of the user's to train on: read once, only inside their regions."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,8 @@ def _load(settings: DataSettings, volume: VolumeData, truth: TruthSettings) -> l
         labels, place = _read_labels(painted, _shift(painted, image, volume), low, shape)
     score = scored_part(volume.score_region, low, shape)
     source = make_source(raw, labels, volume.background == "unlabelled", volume.proportion, score, place)
+    if volume.moments is not None:
+        source = replace(source, mean=volume.moments[0], std=volume.moments[1])
     if volume.skeletons is None:
         return [source]
     z, y, x = (o + a * s for o, a, s in zip(image.offset, low, size, strict=True))

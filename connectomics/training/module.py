@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from connectomics.networks.batch_statistics import renew_statistics
 from connectomics.networks.build import divisor_of
 from connectomics.networks.heads import split_heads
 from connectomics.training.crops import Cropper
@@ -57,6 +58,17 @@ class AffinityTraining(NetworkTraining):
             settings.data.rare_objects,
         )
         self._cropper.revisit(self.places, settings.mining.share)
+
+    def on_fit_start(self) -> None:
+        """Prepare; of a network that is adapted, measure the norms' statistics on the new volumes first."""
+        super().on_fit_start()
+        finetune = self.settings.finetune
+        if finetune is None or not finetune.statistics or self.resumed:
+            return
+        steps = range(finetune.statistics)
+        renew_statistics(self.network, (self._cropper.batch(step)[0] for step in steps))
+        for kept, new in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            kept.copy_(new)
 
     def revisit(self, places: dict[int, Places]) -> None:
         """See these places more from now on, by the number of the volume."""

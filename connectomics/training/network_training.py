@@ -11,6 +11,7 @@ from torch import nn
 
 from connectomics.networks.build import build_network
 from connectomics.networks.contract import Head
+from connectomics.training.rates import group_rate, parameter_groups
 from connectomics.training.schedule import progress, rate
 from connectomics.training.settings import TrainSettings
 
@@ -39,6 +40,7 @@ class NetworkTraining(LightningModule):
         self.network: nn.Module = build_network(settings.network, 1, channels)
         self.average: nn.Module = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.minutes_before, self.done, self._agreed = 0.0, 0.0, 0.0
+        self.resumed = False
         self._started = time.monotonic()
         self.sources = list(sources)
         self.latest: dict[str, torch.Tensor] = {}
@@ -63,15 +65,9 @@ class NetworkTraining(LightningModule):
         return self
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW; norms and biases do not decay."""
-        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-        for parameter in self.network.parameters():
-            groups[parameter.ndim > 1].append(parameter)
-        decay = self.settings.optimiser.weight_decay
-        return torch.optim.AdamW(
-            [{"params": groups[True], "weight_decay": decay}, {"params": groups[False], "weight_decay": 0.0}],
-            lr=self.settings.optimiser.lr,
-        )
+        """AdamW; norms and biases do not decay; in fine-tuning deeper stages learn slower."""
+        groups = parameter_groups(self.network, self.settings)
+        return torch.optim.AdamW(groups, lr=self.settings.optimiser.lr)
 
     def on_fit_start(self) -> None:
         """Move the volumes to the device and prepare the network for it."""
@@ -97,7 +93,7 @@ class NetworkTraining(LightningModule):
         self.done = progress(step, self.settings.steps, minutes, self.settings.max_minutes)
         factor = rate(self.done, self.settings.optimiser.warmup)
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.settings.optimiser.lr * factor
+            group["lr"] = group_rate(group, self.settings, self.done, factor)
         if self.done >= 1:
             self.trainer.should_stop = True
 
@@ -133,3 +129,4 @@ class NetworkTraining(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from the time that was trained."""
         self.minutes_before = float(checkpoint["minutes"])
+        self.resumed = True

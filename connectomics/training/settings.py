@@ -11,6 +11,7 @@ from connectomics.networks.contract import Head, NetworkSettings, Normalisation
 from connectomics.roi import IntTriple
 from connectomics.settings import Settings
 from connectomics.training.data_settings import DataSettings, PairData, PhantomData, VolumeData
+from connectomics.training.finetune_settings import FinetuneSettings
 from connectomics.training.translation_settings import TranslationSettings
 
 
@@ -174,13 +175,16 @@ class ExportSettings(Settings):
     """Voxels of context that prediction cuts from each side of a tile."""
     half_precision: bool = True
     """Store the weights as float16."""
+    features: int = Field(default=256, ge=0)
+    """Crops of the training volumes whose features are stored with the model, for `adapt rank`; 0: none."""
 
 
 class TrainSettings(Settings):
     """A training run; the same settings give the same model, but for max_minutes and rounding."""
 
     start_from: str | None = None
-    """Folder of an earlier run of the same network, whose averaged weights this one starts from."""
+    """What this run starts from: the folder of an earlier run of the same network (its averaged weights), or
+    a model of its architecture, by folder or name."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything drawn."""
     members: int = Field(default=1, ge=1)
@@ -219,6 +223,8 @@ class TrainSettings(Settings):
     """How it is judged."""
     translation: TranslationSettings | None = None
     """Learn to turn the input into the target of pairs (or phantoms' X-ray into EM), judged like this."""
+    finetune: FinetuneSettings | None = None
+    """Adapt the network that it starts from, in place of training it whole at one rate."""
     optimiser: OptimiserSettings = OptimiserSettings()
     """How it learns."""
     augment: AugmentSettings = AugmentSettings()
@@ -249,6 +255,8 @@ def check_task(settings: TrainSettings) -> None:
         Says which setting.
     """
     data, held_out = settings.data, settings.validation
+    if settings.finetune is not None and settings.start_from is None:
+        raise ValueError("finetune: needs start_from, the model that is adapted")
     if settings.translation is None:
         if data.pairs or held_out.pairs:
             raise ValueError("data.pairs: pairs are for a translation; add a [translation] section")
@@ -266,6 +274,8 @@ def check_task(settings: TrainSettings) -> None:
             "validation.calibration_phantoms: a translation is calibrated on what it is validated on; name "
             "them under validation.phantoms"
         )
+    if settings.finetune is not None or data.annotations:
+        raise ValueError("finetune, data.annotations: are for networks that segment")
     if settings.mining.share:
         raise ValueError("mining: looks for errors of segmentations, of which a translation makes none")
 

@@ -44,6 +44,8 @@ class Source:
         (z, y, x), for a volume with skeletons, from `draw_traces`.
     number : int
         Place in the list of a run's volumes; kept where one volume is drawn from with several labels.
+    part : bool
+        Cut from a volume that is there whole, too.
     """
 
     raw: torch.Tensor
@@ -54,6 +56,7 @@ class Source:
     score: tuple[slice, ...] = (slice(None),) * 3
     traces: Labels | None = None
     number: int = 0
+    part: bool = False
 
     def to(self, device: torch.device) -> "Source":
         """The same source on a device."""

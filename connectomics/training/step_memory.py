@@ -3,12 +3,14 @@
 ``python -m connectomics.training.step_memory`` reads settings and crops as JSON and prints a line for each.
 """
 
+import ctypes
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,9 @@ _STEPS = 2
 
 _CONTEXT = 600_000_000
 """What CUDA itself and its libraries take of a GPU."""
+
+_MMAP_THRESHOLD, _MAPPED = -3, 2**20
+"""mallopt's name for the size from which memory is mapped apart, and that size in bytes."""
 
 _CELL = 16
 """Edge of the objects in the made-up volume, voxels."""
@@ -83,6 +88,7 @@ def measure_steps(settings: TrainSettings, crops: Sequence[IntTriple]) -> list[S
 
 def main() -> None:
     """Measure what standard input asks for; the process ends where memory does."""
+    return_freed_memory()
     task = json.loads(sys.stdin.read())
     settings = TrainSettings.parse(task["settings"])
     for crop in task["crops"]:
@@ -130,6 +136,16 @@ def _made_up(settings: TrainSettings) -> NetworkTraining:
     labels = (z[:, None, None] * 101 + y[:, None] * 11 + x) % 997
     source = Source(noise(shape), labels.to(torch.int16), 1.0, 127.0, 74.0)
     return (DetectorTraining if settings.targets.detector else AffinityTraining)(settings, [source])
+
+
+def return_freed_memory() -> None:
+    """From now on give large tensors back to the system when they are freed, in this process.
+
+    glibc alone does so above 32 MB; what it keeps of smaller ones does not fit the next ones, and a process
+    was seen to take three times the memory of its tensors. Steps with small crops take longer for it.
+    """
+    with suppress(OSError, AttributeError):  # other systems have no glibc
+        ctypes.CDLL("libc.so.6").mallopt(_MMAP_THRESHOLD, _MAPPED)
 
 
 def restart_high_water() -> int:

@@ -14,9 +14,11 @@ from typing import Any
 
 from connectomics.errors import ConnectomicsError, InputError, SettingsError
 from connectomics.networks.checkpoint import save_model
+from connectomics.networks.models import find_model
 from connectomics.settings import apply_overrides, read_toml
+from connectomics.training.annotations import RECIPE, recipe_values, with_annotations
 from connectomics.training.calibrate import calibrated
-from connectomics.training.callbacks import LAST, Checkpoints, Metrics, Validation
+from connectomics.training.callbacks import Checkpoints, Metrics, Validation
 from connectomics.training.crop_choice import settle_crop
 from connectomics.training.detector import DetectorTraining
 from connectomics.training.exporting import make_contract, pooled
@@ -27,6 +29,7 @@ from connectomics.training.module import AffinityTraining
 from connectomics.training.phantoms import load_phantoms
 from connectomics.training.rounds import Rounds
 from connectomics.training.settings import TrainSettings
+from connectomics.training.source_features import remember_sources
 from connectomics.training.sources import Source
 
 _log = logging.getLogger(__name__)
@@ -57,7 +60,7 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     OutputExistsError
         A run with other settings is there.
     """
-    folder = Path(output)
+    folder, settings = Path(output), with_annotations(settings)
     check_crop(settings)
     if claim(folder, settings):
         _log.info("%s: this run is complete already.", folder)
@@ -66,27 +69,21 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
         from connectomics.training.train_translation import train_translation
 
         return train_translation(settings, folder)
-    cache, data = folder / "phantoms", settings.data
-    truth = settings.truth
-    sources = load_volumes(data, data.volumes, truth) + load_phantoms(data, data.phantoms, cache, truth)
-    if not sources:
-        raise InputError("data: no volumes and no phantoms to train on; give data.volumes or data.phantoms.")
-    chosen_on = settings.validation
-    held_out = load_volumes(data, chosen_on.volumes, truth)
-    held_out += load_phantoms(data, chosen_on.phantoms, cache, truth)
+    cache, chosen_on = folder / "phantoms", settings.validation
+    sources, moments = load_sources(settings, cache)
+    held_out = load_volumes(settings.data, chosen_on.volumes, settings.truth)
+    held_out += load_phantoms(settings.data, chosen_on.phantoms, cache, settings.truth)
     _check_targets(settings, sources, held_out)
-    moments = pooled([(s.mean, s.std) for s in sources], [source.proportion for source in sources])
-    if data.normalisation == "fixed":
-        sources = [replace(source, mean=moments[0], std=moments[1]) for source in sources]
+    if settings.data.normalisation == "fixed":
         held_out = [replace(source, mean=moments[0], std=moments[1]) for source in held_out]
     settings = settle_crop(settings, folder, sources)
     module = (DetectorTraining if settings.targets.detector else AffinityTraining)(settings, sources)
     if settings.start_from is not None:
-        start_from(module, Path(settings.start_from) / LAST)
+        start_from(module, settings.start_from)
     metrics = Metrics(folder / "metrics.csv", settings.log_every)
     validation = Validation(held_out, metrics)
     callbacks: list[Any] = [metrics, Checkpoints(folder, settings.checkpoint_every), validation]
-    if truth.method == "pseudo" and any(source.traces is not None for source in sources):
+    if settings.truth.method == "pseudo" and any(source.traces is not None for source in sources):
         callbacks.insert(0, Rounds(folder))
     if settings.mining.share:
         callbacks.insert(0, Mining(folder))  # before the checkpoint, which would else be ahead of it
@@ -98,7 +95,34 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
         save_model(
             folder / "model", module.average.cpu(), contract, half_precision=settings.export.half_precision
         )
+        remember_sources(find_model(folder / "model"), sources, settings.export.features)
     return folder / "model"
+
+
+def load_sources(settings: TrainSettings, cache: Path) -> tuple[list[Source], tuple[float, float]]:
+    """What a recipe is fitted to, normalised, and the mean and standard deviation over all of it.
+
+    Raises
+    ------
+    InputError
+        There is nothing, or it cannot be read.
+    """
+    data, truth = settings.data, settings.truth
+    sources = load_volumes(data, data.volumes, truth) + load_phantoms(data, data.phantoms, cache, truth)
+    if not sources:
+        raise InputError("data: no volumes and no phantoms to train on; give data.volumes or data.phantoms.")
+    moments = pooled([(s.mean, s.std) for s in sources], [source.proportion for source in sources])
+    if data.normalisation == "fixed":
+        sources = [replace(source, mean=moments[0], std=moments[1]) for source in sources]
+    return sources, moments
+
+
+def read_recipe(config: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Values of a recipe; `config` may be a folder of annotations, which holds one."""
+    path = Path(config)
+    if path.is_dir():
+        path = path / RECIPE
+    return apply_overrides(recipe_values(path, read_toml(path)), overrides)
 
 
 def _check_targets(settings: TrainSettings, sources: Sequence[Source], held_out: Sequence[Source]) -> None:
@@ -136,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
-        values = apply_overrides(read_toml(options.config), options.set)
+        values = read_recipe(options.config, options.set)
         train(TrainSettings.parse(values, options.config), options.output)
     except ConnectomicsError as error:
         logging.getLogger(__name__).error("%s", error)

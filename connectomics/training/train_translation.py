@@ -12,7 +12,7 @@ from connectomics.errors import InputError
 from connectomics.networks.checkpoint import load_network, save_model
 from connectomics.networks.contract import Normalisation
 from connectomics.networks.models import Model, find_model
-from connectomics.training.callbacks import LAST, Checkpoints, Metrics, Validation
+from connectomics.training.callbacks import Checkpoints, Metrics, Validation
 from connectomics.training.crop_choice import settle_crop
 from connectomics.training.exporting import make_contract, pooled
 from connectomics.training.fitting import claim, fit, start_from
@@ -103,7 +103,7 @@ def _train_member(
         return find_model(target)
     module = TranslationTraining(settings, sources, grey)
     if settings.start_from is not None:
-        start_from(module, Path(settings.start_from) / LAST)
+        start_from(module, settings.start_from)
     metrics = Metrics(folder / "metrics.csv", settings.log_every)
     validation = Validation(held_out, metrics)
     callbacks: list[Any] = [metrics, Checkpoints(folder, settings.checkpoint_every), validation]

@@ -72,7 +72,9 @@ def _trimmed(source: Source) -> Source:
         for (first, last), n in zip(bounds(source.labels), source.labels.shape, strict=True)
     )
     whole = (slice(None),) * 3
-    return replace(source, raw=source.raw[box].clone(), labels=source.labels[box].clone(), score=whole)
+    return replace(
+        source, raw=source.raw[box].clone(), labels=source.labels[box].clone(), score=whole, part=True
+    )
 
 
 def renewed(sources: Sequence[Source], found: Sequence[Labels], share: float) -> list[Source]:

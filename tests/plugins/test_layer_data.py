@@ -15,8 +15,8 @@ def test_a_volume_is_placed_by_the_centre_of_its_first_voxel(reviewed, drawing):
         and said["multiscale"]
         and [level.shape for level in data] == [(8, 24, 64), (8, 12, 32)]
     )
-    assert said["scale"] == [20.0, 10.0, 10.0] and said["units"] == ("nm", "nm", "nm")
-    assert said["translate"] == [1010.0, 5.0, -495.0]
+    assert said["scale"] == list(drawing.VOXEL_SIZE) and said["units"] == ("nm", "nm", "nm")
+    assert said["translate"] == [o + v / 2 for o, v in zip(drawing.OFFSET, drawing.VOXEL_SIZE, strict=True)]
     assert made["affinities"][1]["rgb"] and made["affinities"][0][0].shape == (8, 24, 64, 3)
     assert made["EM"][1]["colormap"] == "gray"
 

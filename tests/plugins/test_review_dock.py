@@ -58,11 +58,11 @@ def drawn_at(viewer, place):
 def test_the_queue_by_keys(review, viewer, qtbot, shoot):
     session = review.controller.session
     first = session.current
-    np.testing.assert_allclose(viewer.dims.point, first.place, atol=10)  # the middle of the next section
+    half = max(review.picture.focus.voxel_size) / 2  # the section whose middle is nearest
+    np.testing.assert_allclose(viewer.dims.point, first.place, atol=half)
     np.testing.assert_allclose(viewer.camera.center[-2:], first.place[1:])
     assert viewer.layers[SIDES].visible and not viewer.layers["segmentation"].visible
-    canvas = shoot("review-first")
-    assert {tuple(c) for c in canvas.reshape(-1, 4)[:, :3].tolist()} > set()
+    shoot("review-first")
     press(viewer, qtbot, Qt.Key.Key_J)
     assert session.current != first
     press(viewer, qtbot, Qt.Key.Key_K)

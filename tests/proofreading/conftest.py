@@ -14,7 +14,7 @@ from connectomics.segmentation.edges import block_edges
 from connectomics.segmentation.region_graph import merge_edges
 
 NEAREST = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
-VOXEL_SIZE, OFFSET = (20.0, 10.0, 10.0), (1000.0, 0.0, -500.0)
+VOXEL_SIZE, OFFSET = (200.0, 100.0, 100.0), (1000.0, 0.0, -500.0)
 SHAPE = (8, 24, 64)
 
 

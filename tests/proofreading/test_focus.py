@@ -27,14 +27,15 @@ def focus(session, **how):
     return focus_on(session.output.levels[0], session.mapping, session.current, **how)
 
 
-def test_of_a_split_the_halves_and_the_rest(session, drawn):
+def test_of_a_split_the_halves_and_the_rest(session, drawn, drawing):
     shown = focus(session)
     assert session.current.kind == "split" and session.current.fragments == (6, 10)
     assert (shown.labels[drawn.fragments == 6] == FIRST).all()
     assert (shown.labels[drawn.fragments == 10] == SECOND).all()
     rest = np.isin(drawn.fragments, [5, 7, 8, 9, 11, 12])
     assert (shown.labels[rest] == REST).all() and not shown.labels[drawn.lut[drawn.fragments] != 3].any()
-    assert shown.offset == (1000.0, 0.0, -500.0) and shown.size == (160.0, 240.0, 640.0)
+    assert shown.offset == drawing.OFFSET and shown.voxel_size == drawing.VOXEL_SIZE
+    assert shown.size == tuple(n * v for n, v in zip((8, 24, 64), drawing.VOXEL_SIZE, strict=True))
 
 
 def test_of_a_merge_the_two_segments(session, drawn):

@@ -73,16 +73,16 @@ def test_edges_among_fragments_are_found_piece_by_piece(tmp_path, monkeypatch):
     assert len(a_table(tmp_path / "none", []).among(np.array([1, 2])).row) == 0
 
 
-def test_the_pool_keeps_the_best_and_one_contact_of_two_segments(tmp_path, monkeypatch):
+def test_the_pool_keeps_the_best(tmp_path, monkeypatch):
     monkeypatch.setattr(edge_table, "PIECE", 2)
     ends = [(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 5), (4, 6)]
     p_wrong = np.array([0.3, 0.2, 0.1, 0.4, 0.15, 0.9, 0.8])
     lut = np.array([0, 1, 1, 2, 2, 3, 0], np.uint64)  # 6 was dropped as too small
     output = SimpleNamespace(lut=lut, edges=a_table(tmp_path, ends, p_wrong=p_wrong))
     found = pool.gather(output, lambda edges, merged, segments: edges.p_wrong)
-    assert found.edges.ends.tolist() == [[1, 2], [2, 3], [3, 5]]
-    assert found.merged.tolist() == [True, False, False]
-    np.testing.assert_allclose(found.same, [0.7, 0.4, 0.9])
+    assert found.edges.ends.tolist() == [[1, 2], [1, 3], [1, 4], [2, 3], [2, 4], [3, 5]]
+    assert found.merged.tolist() == [True, *[False] * 5]
+    np.testing.assert_allclose(found.same, [0.7, 0.2, 0.1, 0.4, 0.15, 0.9])
     few = pool.gather(output, lambda edges, merged, segments: edges.p_wrong, kept=2)
     assert few.edges.ends.tolist() == [[2, 3], [3, 5]]
 

@@ -23,11 +23,11 @@ def test_the_likeliest_and_costliest_errors_come_first(drawn):
     with ReviewSession.open(drawn.path, "ann") as session:
         first = session.current
         assert (first.kind, first.fragments, first.segments) == ("split", (6, 10), (3, 3))
-        assert first.place == pytest.approx((1080.0, 160.0, -260.0))
+        assert first.place == pytest.approx((1800.0, 1600.0, 1900.0))
         assert sorted(first.voxels) == [4096, 4096] and first.p_wrong == pytest.approx(0.4)
         second = session.next()
         assert (second.kind, second.fragments, second.segments) == ("merge", (2, 3), (1, 2))
-        assert second.place == pytest.approx((1080.0, 40.0, -180.0)) and second.voxels == (2048, 2048)
+        assert second.place == pytest.approx((1800.0, 400.0, 2700.0)) and second.voxels == (2048, 2048)
         assert first.gain_nm > second.gain_nm > 0
         assert session.counters.decided == 0
         # contacts of the false merge that are not the surest part nothing: no candidates
@@ -136,7 +136,7 @@ def test_levels_show_the_edits_at_once(drawn):
 def test_points_are_places_in_the_world(drawn, drawing):
     with ReviewSession.open(drawn.path, "ann") as session:
         assert session.fragment_at(drawing.centre(7)) == 7 and session.segment_at(drawing.centre(7)) == 3
-        assert session.fragment_at((0.0, 0.0, 0.0)) == 0 and session.segment_at((1160.0, 0.0, 0.0)) == 0
+        assert session.fragment_at((0.0, 0.0, 0.0)) == 0 and session.segment_at((2600.0, 0.0, 0.0)) == 0
         session.delete(7)
         assert session.segment_at(drawing.centre(7)) == 0 and session.fragment_at(drawing.centre(7)) == 7
 
@@ -220,8 +220,8 @@ def test_every_order_gives_every_place_once(drawn, tmp_path):
     table = tmp_path / "errors.csv"
     head = "kind,cost_nm,z_nm,y_nm,x_nm,z_voxel,y_voxel,x_voxel,skeleton_1,skeleton_2,segment_1,segment_2\n"
     rows = [
-        "split,10,1080,40,-180,4,4,32,1,1,1,2",
-        "merge,99,1080,160,-250,4,16,25,2,3,3,3",
+        "split,10,1800,400,2700,4,4,32,1,1,1,2",
+        "merge,99,1800,1600,1900,4,16,25,2,3,3,3",
         "split,5,1,1,1,1,1,1,1,1,0,2",
     ]
     table.write_text(head + "\n".join(rows) + "\n")

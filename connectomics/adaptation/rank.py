@@ -1,0 +1,127 @@
+"""Which models fit a volume: how far its crops lie from the crops that each was trained on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from connectomics.adaptation.features import normalisation_of, target_crops, target_features
+from connectomics.adaptation.mmd import compare_samples, within_source
+from connectomics.adaptation.settings import RankSettings
+from connectomics.blockwise.progress import Progress
+from connectomics.errors import InputError, ModelError
+from connectomics.inference.rescale import read_rescaled
+from connectomics.io.volume import Volume
+from connectomics.networks.feature_file import MAKE_THEM, read_features
+from connectomics.networks.models import Model, fits_voxel_size, shipped_folders
+
+LEAST = 0.05
+"""A volume fits whose crops cannot be told from the training crops: its p-value is not below this."""
+
+SPREAD = 3.0
+"""So does one that is no more than this many times as far from them as they are, on average, from each other,
+volume by volume: with enough crops any two volumes can be told apart."""
+
+Report = dict[str, Any]
+
+
+def rank_models(
+    volume: Volume, models: Sequence[Model], settings: RankSettings, device: str, progress: Progress
+) -> Report:
+    """Models by how near their training images are to a volume.
+
+    Parameters
+    ----------
+    volume
+        (z, y, x) image.
+    models
+        Those without features are listed, not ranked.
+    settings
+        What is compared.
+    device
+        Where networks run, ``cpu`` or ``cuda``.
+    progress
+        Told of the models.
+
+    Returns
+    -------
+    dict
+        ``ranking``, nearest first: each ``model``, ``mmd2``, ``p_value``, ``mmd2_low`` and ``mmd2_high``
+        (bootstrap interval), ``mmd2_within`` (how far each of its own training volumes lies from the others,
+        on average; null where that is not known), ``fits`` (see `LEAST` and `SPREAD`), ``rescale`` (the
+        volume has another voxel size), ``crops``, ``overlap``. ``not_ranked``: each ``model``, ``reason``.
+        ``none_fits``, ``advice``.
+    """
+    ranking, left = [], []
+    progress.start("rank", len(models), 0, "models")
+    for model in models:
+        try:
+            ranking.append(_compare(volume, model, settings, device))
+        except InputError as error:  # of this model, or too small a volume at its voxel size
+            left.append({"model": model_name(model), "reason": str(error)})
+        progress.advance("rank")
+    progress.finish("rank")
+    ranking.sort(key=lambda row: (row["mmd2"], row["model"]))
+    none = not any(row["fits"] for row in ranking)
+    return {
+        "ranking": ranking,
+        "not_ranked": left,
+        "none_fits": none,
+        "advice": _advice(ranking, none),
+        "features": settings.features,
+    }
+
+
+def model_name(model: Model) -> str:
+    """What `--model` finds it by: the name of a shipped model; the folder of any other."""
+    folder = model.weights.parent
+    return folder.name if folder.parent in shipped_folders() else str(folder)
+
+
+def _compare(volume: Volume, model: Model, settings: RankSettings, device: str) -> Report:
+    name, record = model_name(model), model.contract.features
+    stored = read_features(model)
+    if record is None or stored is None:
+        raise ModelError(f"no features stored: {MAKE_THEM.format(name=name)}")
+    rescale = not fits_voxel_size(model, volume.voxel_size)
+    seen = read_rescaled(volume, model.contract.voxel_size) if rescale else volume
+    crops = target_crops(seen, normalisation_of(model, seen), record.crop, settings.crops, settings.seed)
+    target = target_features(model, record, crops, settings.features, device)
+    source = getattr(stored, settings.features)
+    if source.shape[1] != target.shape[1]:
+        raise ModelError(
+            f"{record.file} has {source.shape[1]} features a crop, the network gives {target.shape[1]}: "
+            f"{MAKE_THEM.format(name=name)}"
+        )
+    found, kernel = compare_samples(source, target, settings.permutations, seed=settings.seed)
+    own = within_source(kernel, stored.group)
+    average = float(np.mean(own)) if len(own) else None
+    near = found.p_value >= LEAST or (average is not None and found.mmd2 <= SPREAD * average)
+    return {
+        "model": name,
+        "mmd2": found.mmd2,
+        "p_value": found.p_value,
+        "mmd2_low": found.low,
+        "mmd2_high": found.high,
+        "mmd2_within": average,
+        "fits": near,
+        "rescale": rescale,
+        "crops": len(target),
+        "overlap": crops.overlap,
+    }
+
+
+def _advice(ranking: Sequence[Report], none: bool) -> str:
+    if not ranking:
+        return "no model could be compared; the reasons are beside their names."
+    best = ranking[0]
+    rescaled = " (with --rescale)" if best["rescale"] else ""
+    if none:
+        return (
+            f"none fits: the volume lies farther from every model's training images than those lie from each "
+            f"other. The nearest is '{best['model']}'{rescaled}: annotate some crops (adapt select) and "
+            "fine-tune it (adapt finetune)."
+        )
+    return f"'{best['model']}'{rescaled} is nearest" + (
+        " and fits." if best["fits"] else ", though only others are within their own spread."
+    )

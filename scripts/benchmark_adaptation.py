@@ -1,0 +1,458 @@
+#!/usr/bin/env python3
+"""How well `connectomics adapt` chooses a source, chooses what to annotate, and plans: one resumable driver.
+
+    scripts/benchmark_adaptation.py RUNS [--table data/adaptation.json] [--minutes 30] [--adapt-minutes 8]
+    scripts/benchmark_adaptation.py RUNS --toy            # seconds a run, to see that everything works
+
+Seven families of phantoms stand for species and microscopes that differ in calibre, packing, g-ratio,
+contrast, noise, artefacts, voxel anisotropy and modality; --fib25 adds real EM. All are compared voxel by
+voxel.
+
+- source rows: a network trained on each family for --minutes.
+- transfer rows: each source on each other family: MMD (deepest activations; common image statistics) and VOI.
+- curve rows: n = 1, 2, 4, 8, 16 annotated cubes of a target; starting from scratch, from the worst, a random
+  and the chosen (smallest MMD) source; cubes by each strategy; --adapt-minutes a run. The truth stands in for
+  an annotator.
+
+VOI is that of the target's test volume, with the threshold that is best on its validation volume (for every
+row alike). A row that is in the table is not run again, so the script may be stopped and started at any time.
+At the end: Spearman's correlation between MMD and VOI with a bootstrap interval, the regret of the chosen
+source, VOI by n, how `plan` foresees n = 8 and 16 from n <= 4, and the rows that are missing.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+from scipy.stats import spearmanr
+
+from connectomics.adaptation.features import normalisation_of, target_crops, target_features
+from connectomics.adaptation.mmd import compare_samples
+from connectomics.adaptation.plan import plan
+from connectomics.adaptation.settings import AdaptSettings, PlanSettings, SelectSettings
+from connectomics.blockwise.progress import Silent
+from connectomics.evaluation.volumes import VoiTable
+from connectomics.inference.predictor import predictor_for
+from connectomics.inference.settings import InferenceSettings
+from connectomics.io.ome_zarr import open_array
+from connectomics.io.opening import open_volume
+from connectomics.networks.feature_file import read_features
+from connectomics.networks.models import find_model
+from connectomics.phantom.phantom import Phantom
+from connectomics.phantom.settings import PhantomSettings
+from connectomics.phantom.variation import Variation
+from connectomics.pipeline import adapt
+from connectomics.pipeline.settings import RegionSettings
+from connectomics.segmentation.agglomeration import agglomerate
+from connectomics.segmentation.relabel import relabel
+from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.segmentation.whole import fragment_graph
+from connectomics.training.annotations import read_todo
+from connectomics.training.settings import TrainSettings
+from connectomics.training.train import train
+
+ROOT = Path(__file__).parents[1]
+SIZE = (33.0, 33.0, 33.0)
+"""What every volume says its voxels are: families differ in how large things are in voxels."""
+
+OFFSETS = [[-d * (axis == k) for k in range(3)] for d in (1, 3, 9) for axis in range(3)]
+THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.1), 2)
+STRATEGIES = ("random", "median-uncertainty", "entropy", "core-set", "run-length")
+STARTS = ("scratch", "worst", "random", "chosen")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A species under a microscope.
+
+    Attributes
+    ----------
+    modality, difficulty : str
+        As of phantoms.
+    calibre : float
+        nm that a voxel really spans: the larger, the thinner the axons in voxels.
+    flat : int
+        Voxels averaged along z: anisotropy.
+    variation : Variation
+        Changes of tissue and look.
+    """
+
+    modality: str
+    difficulty: str = "medium"
+    calibre: float = 33.0
+    flat: int = 1
+    variation: Variation = field(default_factory=Variation)
+
+
+FAMILIES = {
+    "xray": Family("xray"),
+    "xray-thin": Family("xray", calibre=46.0),
+    "xray-noisy": Family(
+        "xray", "hard", variation=Variation(look={"noise": 1.5, "streaks": 1.5, "rings": 2})
+    ),
+    "xray-faint": Family("xray", variation=Variation({"g_shift": 0.1}, {"contrast": 0.6, "fringe": 2.0})),
+    "xray-loose": Family("xray", "easy", variation=Variation({"gap": 0.14, "unmyelinated": 0.8})),
+    "em": Family("em"),
+    "em-flat": Family("em", "hard", calibre=25.0, flat=3, variation=Variation(em_noise=1.5)),
+}
+FIB25 = "fib25"
+SPLITS = {"train": 0, "pool": 500, "validation": 1000, "test": 2000}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is."""
+
+    edges: dict
+    volumes: int
+    filters: tuple
+    crop: int
+    cube: int
+    counts: tuple
+    candidates: int
+    steps: int
+
+
+FULL = Scale({"train": 128, "pool": 256, "validation": 128, "test": 160}, 6, (16, 32, 64), 64, 64,
+             (1, 2, 4, 8, 16), 48, 100_000)  # fmt: skip
+TOY = Scale({"train": 40, "pool": 48, "validation": 32, "test": 32}, 1, (4, 8, 8), 16, 16, (1, 2), 4, 8)
+
+
+class Bench:
+    """Families, runs and the table."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.runs, self.table = options, options.runs, options.table
+        self.scale = TOY if options.toy else FULL
+        self.inference = InferenceSettings(memory=2_000_000_000)
+
+    # --- volumes -------------------------------------------------------------------------------------------
+
+    def volume(self, family: str, split: str, number: int = 0) -> str:
+        """An HDF5 file of a family, made when first asked for; returns what comes before /raw and /labels."""
+        if family == FIB25:
+            return self._fib25(split)
+        path = self.runs / "volumes" / f"{family}-{split}-{number}.h5"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            raw, labels = draw(FAMILIES[family], SPLITS[split] + number, self.scale.edges[split])
+            write(path, raw, labels)
+        return str(path)
+
+    def _fib25(self, split: str) -> str:
+        path, (low, high) = self.runs / "volumes" / f"{FIB25}-{split}.h5", FIB25_SECTIONS[split]
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with h5py.File(self.options.fib25) as file:
+                write(path, file["raw"][low:high], file["labels"][low:high])
+        return str(path)
+
+    # --- rows ----------------------------------------------------------------------------------------------
+
+    def source(self, family: str, seed: int) -> dict:
+        """Train a source; its model remembers the features of its crops."""
+        numbers = [0] if family == FIB25 else [10 * seed + k for k in range(self.scale.volumes)]
+        volumes = [self.volume(family, "train", number) for number in numbers]
+        values = self.recipe(seed, volumes, family, self.options.minutes)
+        model = find_model(train(TrainSettings.parse(values), self.runs / f"source-{family}-{seed}"))
+        return {"voi": self.score(model, family)}
+
+    def recipe(self, seed: int, volumes: list, family: str, minutes: float) -> dict:
+        scale = self.scale
+        background = "unlabelled" if family == FIB25 else "true"
+        return {
+            "seed": seed, "steps": scale.steps, "max_minutes": minutes, "crop": [scale.crop] * 3, "batch": 2,
+            "device": self.options.device, "checkpoint_every": 50 if self.options.toy else 250,
+            "data": {
+                "voxel_size": SIZE, "modality": "em" if family == FIB25 else FAMILIES[family].modality,
+                "volumes": [
+                    {"raw": f"{v}/raw", "labels": f"{v}/labels", "background": background} for v in volumes
+                ],
+            },
+            "network": {"name": "DynUNet", "parameters": {"filters": list(scale.filters), "res_block": True}},
+            "targets": {"offsets": OFFSETS, "lsd": False, "erosion": 1},
+            "optimiser": {"ema": 0.9 if self.options.toy else 0.999},
+            "validation": {"every": 10**6, "segmentation": {"linkage": "mean"}},
+            "export": {"name": f"{family}-{seed}", "margin": [8, 8, 8] if self.options.toy else [16, 16, 16]},
+        }  # fmt: skip
+
+    def model(self, family: str, seed: int):
+        return find_model(self.runs / f"source-{family}-{seed}" / "model")
+
+    def transfer(self, source: str, target: str, seed: int) -> dict:
+        """MMD and VOI of a source on another family."""
+        model = self.model(source, seed)
+        volume = open_volume(f"{self.volume(target, 'pool')}/raw", SIZE)
+        stored, record = read_features(model), model.contract.features
+        row = {}
+        crops = target_crops(volume, normalisation_of(model, volume), record.crop, 128, seed)
+        for kind in ("deepest", "common"):
+            found = target_features(model, record, crops, kind, "cpu")
+            compared, _ = compare_samples(getattr(stored, kind), found, 199, 200, seed)
+            row |= {f"mmd2_{kind}": compared.mmd2, f"p_{kind}": compared.p_value}
+        return row | {"voi": self.score(model, target)}
+
+    def start(self, target: str, start: str, seed: int) -> str:
+        """Which source a start means, from the transfer rows."""
+        rows = [
+            r for r in self.rows() if r["kind"] == "transfer" and (r["target"], r["seed"]) == (target, seed)
+        ]
+        rows.sort(key=lambda row: row["source"])
+        if start == "random":
+            return rows[int(np.random.default_rng(seed).integers(len(rows)))]["source"]
+        best = min(rows, key=lambda row: row["mmd2_deepest"]) if start == "chosen" else max(
+            rows, key=lambda row: row["voi"]
+        )  # fmt: skip
+        return best["source"]
+
+    def curve(self, target: str, start: str, strategy: str, cubes: int, seed: int) -> dict:
+        """VOI after learning n annotated cubes of a target."""
+        family = self.start(target, "chosen" if start == "scratch" else start, seed)
+        folder = self.annotated(target, family, strategy, seed)
+        run = self.runs / f"curve-{target}-{start}-{strategy}-{cubes}-{seed}"
+        if start == "scratch":
+            taken = read_todo(folder).crops[:cubes]
+            values = self.recipe(seed, [], target, self.options.adapt_minutes)
+            values["data"]["volumes"] = [
+                {"raw": str(folder / c.raw), "labels": str(folder / c.annotation), "background": "true"}
+                for c in taken
+            ]
+            model = find_model(train(TrainSettings.parse(values), run))
+        else:
+            settings = AdaptSettings(
+                crops=cubes, minutes=self.options.adapt_minutes, steps=self.scale.steps, seed=seed,
+                training_crop=(self.scale.crop,) * 3, hold_out=0, statistics=2 if self.options.toy else 32,
+            )  # fmt: skip
+            name, device = str(self.model(family, seed).weights.parent), self.options.device
+            report = adapt.finetune(
+                name, folder, run, settings, validation=None, label_free=False, device=device
+            )
+            model = find_model(report["model"])
+        return {"source": None if start == "scratch" else family, "voi": self.score(model, target)}
+
+    def annotated(self, target: str, family: str, strategy: str, seed: int) -> Path:
+        """Crops of the target's pool, chosen and annotated with the truth."""
+        folder, pool = self.runs / f"todo-{target}-{family}-{strategy}-{seed}", self.volume(target, "pool")
+        if folder.exists():
+            return folder
+        scale, building = self.scale, folder.with_name(f"{folder.name}.building-{os.getpid()}")
+        chosen = SelectSettings(
+            strategy=strategy, crop=(scale.cube,) * 3, candidates=scale.candidates, seed=seed
+        )
+        adapt.select(
+            f"{pool}/raw", str(self.model(family, seed).weights.parent), max(scale.counts), building, chosen,
+            region=RegionSettings(voxel_size=SIZE), inference=self.inference, rescale=False, exclude=[],
+            progress=Silent(),
+        )  # fmt: skip
+        truth = open_volume(f"{pool}/labels", SIZE)
+        for crop in read_todo(building).crops:
+            low = [round(o / v) for o, v in zip(crop.offset, SIZE, strict=True)]
+            box = tuple(slice(a, a + n) for a, n in zip(low, crop.shape, strict=True))
+            labels = np.unique(truth.read_box(box), return_inverse=True)
+            painted = labels[1].reshape(crop.shape) + int(labels[0][0] != 0)
+            open_array(building, crop.annotation).write_box((slice(None),) * 3, painted.astype(np.uint32))
+        building.rename(folder)
+        return folder
+
+    def score(self, model, family: str) -> float:
+        """VOI sum on the test volume at the threshold that is best on the validation volume."""
+        threshold = min(self._vois(model, family, "validation", THRESHOLDS), key=lambda pair: pair[1])[0]
+        return round(self._vois(model, family, "test", [threshold])[0][1], 4)
+
+    def _vois(self, model, family: str, split: str, thresholds) -> list:
+        path = self.volume(family, split)
+        raw, truth = open_volume(f"{path}/raw", SIZE).read(), open_volume(f"{path}/labels", SIZE).read()
+        predictor = predictor_for(model, self.inference, raw.__getitem__, raw.shape)
+        affinities = predictor.predict_box(raw.__getitem__, raw.shape, tuple(slice(0, n) for n in raw.shape))
+        settings = SegmentationSettings(linkage="mean")
+        fragments, graph = fragment_graph(affinities, model.contract.offsets, settings)
+        tree = agglomerate(graph, int(fragments.max()), "mean", float(min(thresholds)))
+        found = []
+        for threshold in thresholds:
+            table = VoiTable()
+            table.add(relabel(fragments, tree.lut(float(threshold))), truth.astype(np.uint64))
+            found.append((float(threshold), table.scores()["voi_sum"]))
+        return found
+
+    # --- the table -----------------------------------------------------------------------------------------
+
+    def rows(self) -> list:
+        return json.loads(self.table.read_text()) if self.table.exists() else []
+
+    def keep(self, row: dict) -> None:
+        self.table.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.table.with_suffix(f".{os.getpid()}")
+        text = ",\n".join(json.dumps(one) for one in [*self.rows(), row])
+        partial.write_text(f"[\n{text}\n]\n")
+        partial.replace(self.table)
+
+    def wanted(self) -> list:
+        """Every row, in the order in which one needs the other."""
+        o = self.options
+        keys = [{"kind": "source", "family": f, "seed": s} for s in o.seeds for f in o.families]
+        pairs = list(itertools.permutations(o.families, 2))
+        keys += [{"kind": "transfer", "source": a, "target": b, "seed": s} for s in o.seeds for a, b in pairs]
+        for s, target, n, start in itertools.product(o.seeds, o.targets, self.scale.counts, STARTS):
+            for strategy in ("random",) if start == "scratch" else o.strategies:
+                keys.append(
+                    {
+                        "kind": "curve",
+                        "target": target,
+                        "start": start,
+                        "strategy": strategy,
+                        "n": n,
+                        "seed": s,
+                    }
+                )
+        return keys
+
+    def missing(self) -> list:
+        done = [{k: row.get(k) for k in KEYS[row["kind"]]} for row in self.rows()]
+        return [key for key in self.wanted() if key not in done]
+
+    def run(self) -> None:
+        until = time.monotonic() + 60 * self.options.stop_after
+        for key in self.missing():
+            if time.monotonic() > until:
+                break
+            began = time.monotonic()
+            arguments = [value for name, value in key.items() if name != "kind"]
+            found = getattr(self, key["kind"])(*arguments)
+            self.keep(key | found | {"minutes": round((time.monotonic() - began) / 60, 2)})
+
+
+KEYS = {
+    "source": ("kind", "family", "seed"),
+    "transfer": ("kind", "source", "target", "seed"),
+    "curve": ("kind", "target", "start", "strategy", "n", "seed"),
+}
+FIB25_SECTIONS = {"train": (0, 120), "pool": (0, 120), "validation": (120, 140), "test": (150, 250)}
+"""Never z = 140..149; z >= 150 is reported alone."""
+
+
+def draw(family: Family, seed: int, edge: int):
+    """Image and labels of a family, (edge, edge, edge)."""
+    settings = PhantomSettings(seed=seed, voxel_size=family.calibre, difficulty=family.difficulty)
+    phantom = Phantom(settings, family.variation)
+    box = (slice(0, edge * family.flat), slice(0, edge), slice(0, edge))
+    raw, labels = getattr(phantom, family.modality)(box), phantom.labels(box)
+    if family.flat > 1:
+        raw = raw.reshape(edge, family.flat, edge, edge).mean(1).round().astype(np.uint8)
+        labels = labels[family.flat // 2 :: family.flat]
+    return raw, np.unique(labels, return_inverse=True)[1].reshape(raw.shape).astype(np.uint32)
+
+
+def write(path: Path, raw, labels) -> None:
+    partial = path.with_suffix(f".{os.getpid()}")
+    with h5py.File(partial, "w") as file:
+        for name, array in (("raw", raw), ("labels", labels)):
+            file.create_dataset(name, data=array, compression="gzip").attrs["resolution"] = SIZE
+    partial.replace(path)
+
+
+def summary(bench: Bench) -> None:
+    """Print what the rows say."""
+    rows = bench.rows()
+    transfers = [row for row in rows if row["kind"] == "transfer"]
+    print("| features | rank correlation of MMD with VOI over sources | regret of the source of least MMD |")
+    print("|---|---|---|")
+    for kind in ("deepest", "common"):
+        print(f"| {kind} | {correlation(transfers, kind)} | {regret(transfers, kind)} |")
+    curves = [row for row in rows if row["kind"] == "curve"]
+    print("\n| target | start | strategy | " + " | ".join(f"n = {n}" for n in bench.scale.counts) + " |")
+    print("|---" * (3 + len(bench.scale.counts)) + "|")
+    groups = sorted({(row["target"], STARTS.index(row["start"]), row["strategy"]) for row in curves})
+    for target, start, strategy in groups:
+        of = [
+            r for r in curves if (r["target"], r["start"], r["strategy"]) == (target, STARTS[start], strategy)
+        ]
+        cells = [spread([r["voi"] for r in of if r["n"] == n]) for n in bench.scale.counts]
+        print(f"| {target} | {STARTS[start]} | {strategy} | {' | '.join(cells)} |")
+    errors = foreseen(curves)
+    print(f"\nplan: VOI at 8 and 16 foreseen from n <= 4, relative error: {spread(errors)}" if errors else "")
+    missing = bench.missing()
+    print(f"\n{len(missing)} of {len(bench.wanted())} rows are missing" + (", first:" if missing else "."))
+    for key in missing[:5]:
+        print("  " + json.dumps(key))
+
+
+def correlation(transfers: list, kind: str) -> str:
+    """Mean over targets and seeds of Spearman's correlation over sources; interval: bootstrap over those."""
+    values = []
+    for target, seed in sorted({(r["target"], r["seed"]) for r in transfers}):
+        of = [r for r in transfers if (r["target"], r["seed"]) == (target, seed)]
+        if len(of) >= 3:
+            values.append(float(spearmanr([r[f"mmd2_{kind}"] for r in of], [r["voi"] for r in of])[0]))
+    values = [v for v in values if np.isfinite(v)]
+    if not values:
+        return "too few"
+    drawn = np.random.default_rng(0).choice(values, (2000, len(values))).mean(1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return f"{np.mean(values):.2f} ({low:.2f} to {high:.2f}), {len(values)} targets x seeds"
+
+
+def regret(transfers: list, kind: str) -> str:
+    """VOI of the source of least MMD over that of the best source, less 1."""
+    values = []
+    for target, seed in sorted({(r["target"], r["seed"]) for r in transfers}):
+        of = [r for r in transfers if (r["target"], r["seed"]) == (target, seed)]
+        chosen = min(of, key=lambda row: row[f"mmd2_{kind}"])["voi"]
+        values.append(chosen / max(1e-9, min(row["voi"] for row in of)) - 1)
+    return f"{100 * np.mean(values):.1f}% (worst {100 * max(values):.1f}%)" if values else "too few"
+
+
+def foreseen(curves: list) -> list:
+    """Relative errors of what `plan` says of 8 and 16 cubes from fewer, for each curve and seed."""
+    errors = []
+    names = ("target", "start", "strategy", "seed")
+    for key in sorted({tuple(row[name] for name in names) for row in curves}):
+        found = {row["n"]: row["voi"] for row in curves if tuple(row[name] for name in names) == key}
+        if {1, 2, 4} <= found.keys():
+            said = plan([1, 2, 4], [found[n] for n in (1, 2, 4)], PlanSettings())["predictions"]
+            errors += [abs(r["voi"] / found[r["cubes"]] - 1) for r in said if found.get(r["cubes"])]
+    return errors
+
+
+def spread(values: list) -> str:
+    return f"{np.mean(values):.3f} ({min(values):.3f} - {max(values):.3f})" if values else "missing"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, help="folder for volumes and training runs")
+    parser.add_argument("--table", type=Path, help="JSON of the rows (default: data/adaptation.json)")
+    parser.add_argument("--minutes", type=float, default=30, help="of training a source")
+    parser.add_argument("--adapt-minutes", type=float, default=8, help="of learning annotated cubes")
+    parser.add_argument("--stop-after", type=float, default=1e9, help="minutes after which no row is begun")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=[*FAMILIES, FIB25])
+    parser.add_argument("--targets", nargs="+", help="of the curves (default: all families)")
+    parser.add_argument("--strategies", nargs="+", default=STRATEGIES, choices=STRATEGIES)
+    parser.add_argument("--fib25", type=Path, help="fib25_train2.h5: adds real EM as a family")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--show", action="store_true", help="only print what there is")
+    parser.add_argument("--toy", action="store_true", help="tiny volumes and networks")
+    options = parser.parse_args()
+    if options.fib25 and FIB25 not in options.families:
+        options.families = [*options.families, FIB25]
+    if FIB25 in options.families and not options.fib25:
+        parser.error("--families fib25: give the file with --fib25")
+    options.runs = options.runs.resolve()
+    options.table = options.table or (options.runs if options.toy else ROOT / "data") / "adaptation.json"
+    options.targets = options.targets or options.families
+    return options
+
+
+if __name__ == "__main__":
+    bench = Bench(parse())
+    if not bench.options.show:
+        bench.run()
+    summary(bench)
