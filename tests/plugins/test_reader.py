@@ -20,7 +20,9 @@ def test_an_output_opens_as_one_set(viewer, reviewed, drawing, shoot):
     assert kinds == ["Image", "Image", "Labels", "Vectors"]
     for layer in viewer.layers:
         np.testing.assert_allclose(layer.scale, drawing.VOXEL_SIZE)
-        np.testing.assert_allclose(layer.translate, np.array(drawing.OFFSET) + np.array(drawing.VOXEL_SIZE) / 2)
+        np.testing.assert_allclose(
+            layer.translate, np.array(drawing.OFFSET) + np.array(drawing.VOXEL_SIZE) / 2
+        )
         assert {str(unit) for unit in layer.units} == {"nanometer"}
     assert [step.step for step in viewer.dims.range] == list(drawing.VOXEL_SIZE)
     assert viewer.layers["affinities"].rgb and not viewer.layers["affinities"].visible
