@@ -31,7 +31,8 @@ def view(*volumes: str, voxel_size: tuple[float, float, float] | None = None) ->
     if not volumes:
         raise InputError("view: name a volume to open, such as out.zarr.")
     _check_there_is_a_viewer()
-    from connectomics.pipeline.layers import on_one_grid, open_layers
+    from connectomics.pipeline.layer import on_one_grid
+    from connectomics.pipeline.layers import open_layers
 
     layers = on_one_grid([layer for volume in volumes for layer in open_layers(volume, voxel_size)])
     _check_there_is_a_screen()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connectomics.pipeline.layers import Layer
+from connectomics.pipeline.layer import Layer
 from connectomics.roi import Triple
 
 LayerData = tuple[Any, dict[str, Any], str]

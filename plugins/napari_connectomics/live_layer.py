@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from connectomics.io.lazy import LazyArray
 from connectomics.io.volume import Volume
+from connectomics.pipeline.layer import Layer
 from connectomics.pipeline.layer_styles import STYLES
-from connectomics.pipeline.layers import Layer
 from connectomics.proofreading.mapping import SegmentMap
 from connectomics.proofreading.session import ReviewSession
 from connectomics.roi import IntTriple

@@ -26,7 +26,8 @@ def read(path: str | list[str]) -> list[LayerData]:
     ValueError
         What is wrong, in one line: napari shows it.
     """
-    from connectomics.pipeline.layers import on_one_grid, open_layers
+    from connectomics.pipeline.layer import on_one_grid
+    from connectomics.pipeline.layers import open_layers
 
     paths = path if isinstance(path, list) else [path]
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from connectomics.errors import InputError
 from connectomics.io.place import Place, RemotePath, as_place
 from connectomics.networks.models import Model, list_models
-from connectomics.pipeline.layers import Layer
+from connectomics.pipeline.layer import Layer
 from connectomics.roi import Roi
 from napari_connectomics.forms import Knob, arguments, command_line, knobs_of
 from napari_connectomics.run_job import Request, Step, Update

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from connectomics.blockwise.status import read_status
 from connectomics.errors import ConnectomicsError
-from connectomics.pipeline.layers import Layer, open_layers
+from connectomics.pipeline.layer import Layer
+from connectomics.pipeline.layers import open_layers
 from connectomics.roi import Roi
 
 POLL_SECONDS = 0.5

@@ -11,7 +11,7 @@ from connectomics.io.opening import open_volume
 from connectomics.io.skeletons import Skeletons, read_skeletons
 from connectomics.io.volume import Volume
 from connectomics.pipeline.error_list import ErrorList
-from connectomics.pipeline.layers import Layer
+from connectomics.pipeline.layer import Layer
 from connectomics.pipeline.shown import Comparison, compare_shown
 from connectomics.roi import Roi
 from napari_connectomics.sessions import session_on

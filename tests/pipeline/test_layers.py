@@ -10,7 +10,8 @@ from connectomics.io.lazy import LazyArray
 from connectomics.io.ome_zarr import create_array
 from connectomics.io.pyramid import build_pyramid
 from connectomics.io.skeletons import Skeletons, write_swc
-from connectomics.pipeline.layers import on_one_grid, open_layers
+from connectomics.pipeline.layer import on_one_grid
+from connectomics.pipeline.layers import open_layers
 from connectomics.pipeline.score import COLUMNS
 from tests.conftest import VOXEL_SIZE
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from connectomics.pipeline.layer import UNIT_GRID, Layer
 from connectomics.pipeline.layer_styles import STYLES
-from connectomics.pipeline.layers import UNIT_GRID, Layer, open_layers
+from connectomics.pipeline.layers import open_layers
 from napari_connectomics.layer_data import in_voxels, layer_data, pieces
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from connectomics.proofreading.session import ReviewSession
-from napari_connectomics.review_controller import ReviewController, length
+from napari_connectomics.review_controller import ReviewController
+from napari_connectomics.review_words import length
 from tests.plugins.conftest import place_of
 
 

@@ -10,7 +10,7 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 
 from connectomics.errors import InputError
-from connectomics.pipeline.layers import UNIT_GRID, Layer
+from connectomics.pipeline.layer import UNIT_GRID, Layer
 from connectomics.roi import Roi, Triple, triple
 from napari_connectomics.layer_data import (
     KEY,

@@ -6,14 +6,10 @@ from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFormLayout,
-    QGridLayout,
-    QGroupBox,
     QLineEdit,
     QPushButton,
     QVBoxLayout,
@@ -30,6 +26,7 @@ from napari_connectomics.live_layer import live_layer
 from napari_connectomics.review_controller import ReviewController, Status
 from napari_connectomics.widgets.canvas import Canvas
 from napari_connectomics.widgets.form import narrow
+from napari_connectomics.widgets.key_buttons import KeyButtons
 from napari_connectomics.widgets.review_picture import ReviewPicture
 from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label, scrolled
 
@@ -54,7 +51,7 @@ class ReviewDock(QWidget):
         self.canvas = Canvas(napari_viewer)
         self.controller: ReviewController | None = None
         self.picture = ReviewPicture(self.canvas)
-        self.buttons: dict[str, QPushButton] = {}
+        self.keys = KeyButtons(self, self.do)
         self.worker: Any = None
         self._undone: list[Callable[[], None]] = []
         self.setMinimumWidth(DOCK_WIDTH)
@@ -95,9 +92,9 @@ class ReviewDock(QWidget):
         column.addLayout(rows)
         for widget in (self.begin_button, self.question, self.facts, self.message, self.alone):
             column.addWidget(widget)
-        column.addWidget(self._group("Queue", keys.QUEUE))
-        column.addWidget(self._group("A click does", keys.MODES))
-        column.addWidget(self._group("Edits", keys.EDITS, self.paint_button))
+        column.addWidget(self.keys.group("Queue", keys.QUEUE))
+        column.addWidget(self.keys.group("A click does", keys.MODES))
+        column.addWidget(self.keys.group("Edits", keys.EDITS, self.paint_button))
         for widget in (self.progress, self.saved):
             column.addWidget(widget)
         column.addStretch(1)
@@ -105,34 +102,12 @@ class ReviewDock(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scrolled(inner))
 
-    def _group(self, title: str, wanted: Sequence[keys.Key], *more: QPushButton) -> QGroupBox:
-        box = QGroupBox(title)
-        grid = QGridLayout(box)
-        made = [self._button(key) for key in wanted] + list(more)
-        for place, button in enumerate(made):
-            grid.addWidget(button, place // 2, place % 2)
-        return box
-
-    def _button(self, key: keys.Key) -> QPushButton:
-        button = QPushButton(keys.shown(key))
-        button.setToolTip(f"<qt>{key.help}</qt>")
-        button.setCheckable(key.action.startswith("mode_"))
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on to the canvas
-        button.clicked.connect(lambda *_: self.do(key.action))
-        self.buttons[key.action] = button
-        return button
-
     def _connect(self) -> None:
         self.begin_button.clicked.connect(self.begin)
         self.paint_button.clicked.connect(self._paint)
         self.order.currentTextChanged.connect(self._order_changed)
         self.alone.toggled.connect(self.picture.set_alone)
         viewer = self.canvas.viewer
-        for key in keys.ALL:
-            viewer.bind_key(key.key, self._pressed(key.action), overwrite=True)
-            shortcut = QShortcut(QKeySequence(key.key.replace("-", "+")), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(lambda action=key.action: self.do(action))
         events = viewer.layers.events
         events.inserted.connect(self.refresh_outputs)
         events.removed.connect(self.refresh_outputs)
@@ -142,11 +117,13 @@ class ReviewDock(QWidget):
             lambda: events.inserted.disconnect(self.refresh_outputs),
             lambda: events.removed.disconnect(self.refresh_outputs),
             lambda: viewer.dims.events.ndisplay.disconnect(self.picture.turn),
-            *(lambda key=key: viewer.bind_key(key.key, None) for key in keys.ALL),
+            self.keys.bind(viewer),
         ]
 
-    def _pressed(self, action: str) -> Callable[[Viewer], None]:
-        return lambda _: self.do(action)
+    @property
+    def buttons(self) -> dict[str, QPushButton]:
+        """The button of each action."""
+        return self.keys.buttons
 
     def refresh_outputs(self, _: Any = None) -> None:
         """List the outputs that are shown, and keep the one that is chosen."""

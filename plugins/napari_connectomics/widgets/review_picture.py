@@ -7,7 +7,7 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from connectomics.pipeline.layers import Layer
+from connectomics.pipeline.layer import Layer
 from connectomics.proofreading.focus import FIRST, REST, SECOND, Focus
 from connectomics.proofreading.split import Seed
 from connectomics.roi import Triple

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from connectomics.errors import ConnectomicsError
-from connectomics.pipeline.layers import Layer
+from connectomics.pipeline.layer import Layer
 from napari_connectomics import run_controller
 from napari_connectomics.run_job import Job, Request, Update
 from napari_connectomics.widgets.canvas import Canvas

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 
 from connectomics.errors import ConnectomicsError
 from connectomics.pipeline.error_list import ErrorList
-from connectomics.pipeline.layers import Layer
+from connectomics.pipeline.layer import Layer
 from connectomics.pipeline.shown import Comparison
 from napari_connectomics import score_controller, sessions
 from napari_connectomics.layer_data import ERROR_COLOURS

@@ -6,7 +6,7 @@ import napari
 from napari.layers import Layer as NapariLayer
 from napari.viewer import Viewer
 
-from connectomics.pipeline.layers import Layer
+from connectomics.pipeline.layer import Layer
 from napari_connectomics.layer_data import layer_data
 from napari_connectomics.widgets.review_dock import ReviewDock
 from napari_connectomics.widgets.run_dock import RunDock
