@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 
 from connectomics.io.ome_zarr import create_array
+
+# napari's settings are those of a new user, and nobody's are changed
+os.environ["NAPARI_CONFIG"] = os.path.join(tempfile.mkdtemp(prefix="napari-settings-"), "settings.yaml")
 
 HAS_NAPARI = all(importlib.util.find_spec(name) for name in ("napari", "pytestqt"))
 if HAS_NAPARI:
@@ -34,18 +38,6 @@ def pytest_collection_modifyitems(items):
         if Path(str(item.fspath)).parent == Path(__file__).parent:
             for category in ("FutureWarning", "DeprecationWarning", "ResourceWarning"):
                 item.add_marker(pytest.mark.filterwarnings(f"ignore::{category}"))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def settings_apart(tmp_path_factory):
-    """napari's settings are those of a new user, and nobody's are changed."""
-    if not HAS_NAPARI:
-        return
-    from napari.settings import get_settings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        get_settings(tmp_path_factory.mktemp("napari") / "settings.yaml")
 
 
 @pytest.fixture(scope="session")
