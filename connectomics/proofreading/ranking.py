@@ -19,7 +19,7 @@ from connectomics.proofreading.spanning import sides
 from connectomics.proofreading.worth import Order, Worth
 from connectomics.roi import Triple
 
-__all__ = ["Candidate", "Order", "Queue", "rank"]
+__all__ = ["Candidate", "Order", "Queue", "is_answered", "rank"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,13 @@ class Candidate:
     gain_nm: float
     voxels: tuple[int, int]
     verdict: Verdict | None = None
+
+
+def is_answered(candidate: Candidate, mapping: SegmentMap) -> bool:
+    """Whether the edits that were made answer what a candidate asked."""
+    u, v = candidate.fragments
+    a, b = mapping.segment_of(u), mapping.segment_of(v)
+    return 0 in (a, b) or u == v or (a == b) == (candidate.kind == "merge")
 
 
 class Queue:

@@ -19,7 +19,7 @@ from connectomics.proofreading.live import LiveSegments, live_levels
 from connectomics.proofreading.log import EditLog, log_path
 from connectomics.proofreading.mapping import SegmentMap
 from connectomics.proofreading.output import Output, edits_folder, open_output
-from connectomics.proofreading.ranking import Candidate, Order, rank
+from connectomics.proofreading.ranking import Candidate, Order, is_answered, rank
 from connectomics.proofreading.split import Seed, fragments_at, split_between, split_by_seeds
 from connectomics.proofreading.walk import Walk
 from connectomics.roi import Triple, triple
@@ -146,6 +146,8 @@ class ReviewSession:
         """
         current = self._in_view()
         u, v = current.fragments
+        if 0 in current.segments:
+            raise InputError(f"fragment {u} or {v} is background now: there is nothing to {current.kind}.")
         if current.kind == "merge":
             return self.merge(u, v, current.place)
         return self._do(split_between(self.output, self.mapping, {u: 1, v: 2}, self.author, current.place))
@@ -273,8 +275,9 @@ class ReviewSession:
         current = self.current
 
         def decide(changed: frozenset[int]) -> Decision | None:
-            concerned = current is not None and current.verdict is None and set(current.segments) <= changed
-            return self._decision("edit", edit.id, current) if concerned else None
+            if current is None or current.verdict is not None or not set(current.segments) & changed:
+                return None
+            return self._decision("edit", edit.id, current) if is_answered(current, self.mapping) else None
 
         self._walk.queue.changed(self._editor.do(edit, decide))
         return edit

@@ -1,5 +1,7 @@
 """A whole review without a window: open, look, decide, edit, undo, close, open again, score."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -7,10 +9,11 @@ from hypothesis import strategies as st
 
 from connectomics.errors import BusyError, ConnectomicsError, FormatError, InputError, NoSpaceError
 from connectomics.io.ome_zarr import open_array
-from connectomics.io.place import remove
+from connectomics.io.place import RemotePath, remove
 from connectomics.io.tables import read_table, write_table
 from connectomics.proofreading.edits import Merge, Split
 from connectomics.proofreading.log import EditLog, VolumeChangedError
+from connectomics.proofreading.output import edits_folder, open_output
 from connectomics.proofreading.session import ReviewSession
 from connectomics.proofreading.split import Seed
 
@@ -428,3 +431,29 @@ def state(session):
     )
     shown = session.levels[0][:]
     return lut_of(session), shown.tolist(), edits, session.can_undo, session.can_redo
+
+
+def test_a_volume_in_a_bucket_needs_a_folder_for_the_log(drawn, tmp_path):
+    output = open_output(drawn.path)
+    remote = replace(output, path=RemotePath("s3://bucket/out.zarr"))
+    with pytest.raises(InputError, match=r"s3://bucket/out\.zarr: edits are saved to a local disk"):
+        edits_folder(remote)
+    assert edits_folder(remote, tmp_path) == tmp_path and edits_folder(output) == drawn.path / "edits"
+
+
+def test_an_edit_decides_a_candidate_only_if_it_answers_it(drawn, drawing):
+    with ReviewSession.open(drawn.path, "ann") as session:
+        assert session.current.fragments == (6, 10)
+        session.split([Seed(drawing.centre(5), 1), Seed(drawing.centre(6), 2)])
+        assert session.current.verdict is None and session.counters.edited == 0
+        session.split([Seed(drawing.centre(6), 1), Seed(drawing.centre(10), 2)])
+        assert session.current.verdict == "edit"
+        session.next()
+        while session.current.fragments != (2, 3):
+            session.next()
+        session.merge(2, 12)
+        assert session.current.verdict is None
+        session.delete(3)
+        assert session.current.verdict == "edit"
+        with pytest.raises(InputError, match="background now"):
+            session.apply()
