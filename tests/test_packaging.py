@@ -52,7 +52,7 @@ def test_every_dependency_has_an_exact_version() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9a-z.]+", line) for line in lines)
     project = read("pyproject.toml")["project"]
     extras = project["optional-dependencies"]
-    parts = (extras["test"], extras["cluster"], extras["remote"])
+    parts = (extras["test"], extras["cluster"], extras["remote"], extras["napari"])
     wanted = {plain(each) for each in [*project["dependencies"], *itertools.chain(*parts)]}
     assert wanted <= {plain(line) for line in lines}
 

@@ -37,6 +37,7 @@ COMMANDS = (
     "data",
     "status",
     "doctor",
+    "view",
 )
 for _name in COMMANDS:
     app.command(getattr(import_module(f"connectomics.cli.{_name}"), _name), name=_name)

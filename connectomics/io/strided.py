@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from itertools import pairwise, product
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.io.volume import Box, Volume
-from connectomics.roi import IntTriple
+from connectomics.roi import IntTriple, triple
 
 BLOCK_EDGE = 128
 """Edge, voxels, that a block does not exceed unless a chunk does: 17 MB of 64-bit labels."""
@@ -38,7 +39,39 @@ def read_strided(
     for block in cut_box(volume, box, edge):
         picked = [_pick(*axis) for axis in zip(block, box, step, strict=True)]
         (sz, tz), (sy, ty), (sx, tx) = picked
-        yield (tz, ty, tx), volume.read_box(block)[sz, sy, sx]
+        yield (tz, ty, tx), volume.read_box(block)[..., sz, sy, sx]
+
+
+def thinned(volume: Volume, step: IntTriple) -> Volume:
+    """A coarser level made of every `step`-th voxel (zyx), for a volume that has none; nothing is read yet.
+
+    Reading it reads all that lies between, a block at a time: memory stays small, time does not.
+    """
+    size = triple([v * s for v, s in zip(volume.voxel_size, step, strict=True)])
+    return Volume(_Thinned(volume, step), size, volume.offset, volume.name, attributes=volume.attributes)
+
+
+class _Thinned:
+    """The array of `thinned`."""
+
+    def __init__(self, volume: Volume, step: IntTriple) -> None:
+        self.volume, self.step = volume, step
+        lead = () if volume.channels is None else (volume.channels,)
+        self.shape: tuple[int, ...] = (*lead, *(-(-n // s) for n, s in zip(volume.shape, step, strict=True)))
+        self.dtype = volume.dtype
+
+    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
+        """Read by slices with start and stop."""
+        *lead, z, y, x = key
+        wanted = [
+            slice(one.start * s, min((one.stop - 1) * s + 1, n))
+            for one, s, n in zip((z, y, x), self.step, self.volume.shape, strict=True)
+        ]
+        shape = (*self.shape[: len(lead)], *(one.stop - one.start for one in (z, y, x)))
+        result = np.zeros(shape, self.dtype)
+        for target, part in read_strided(self.volume, (wanted[0], wanted[1], wanted[2]), self.step):
+            result[(..., *target)] = part
+        return result[tuple(lead)] if lead else result
 
 
 def _pick(block: slice, whole: slice, step: int) -> tuple[slice, slice]:

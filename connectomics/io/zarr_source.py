@@ -68,6 +68,22 @@ def list_zarr(group: Any) -> dict[str, tuple[int, ...]]:
     return {name: shape for name, shape in found.items() if not name.startswith("region_graph/")}
 
 
+def members(location: Location) -> list[str]:
+    """Names of the volumes in a zarr group; none where the location is an array or one multiscale image.
+
+    Raises
+    ------
+    InputError
+        No such group, or one on a web server, which cannot list what is in it.
+    """
+    root = _open_root(location)
+    node = _find(root, location)
+    if _is_array(node) or _multiscale(node, location.name) is not None:
+        return []
+    _check_listable(node, location)
+    return list(list_zarr(node))
+
+
 def _open_root(location: Location) -> Any:
     import zarr
 

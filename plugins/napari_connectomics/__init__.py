@@ -1,0 +1,1 @@
+"""The napari plugin: it draws and computes nothing; widgets are in `widgets`, all else knows no GUI."""

@@ -1,0 +1,1 @@
+"""What draws: the only files of the plugin that import napari or Qt."""
