@@ -9,7 +9,8 @@
 Rows are kept in data/cascade.json (--table); one that is there is not run again, so the script may be stopped
 and started at any time. FOLDER keeps phantoms, cascade files and outputs.
 
-`run`: a phantom (seed 2000, medium) is written once with its pyramid, then segmented with phantom-xnh at one
+`run`: a phantom (medium; axons come in bundles, so that of small volumes some seeds hold none: --seed, and
+read the measured `prevalences`) is written once with its pyramid, then segmented with xnh-sparse at one
 level (at its best tile size) and with a cascade of two and of three levels, all in one run, after a warm-up.
 The network stage is everything from the first coarse chunk to the last affinity; the whole is that, the
 segmentation, and the plan that decides whether the cascade pays, without building pyramids. `calls` are
@@ -58,11 +59,15 @@ from connectomics.roi import Roi
 from connectomics.settings import read_toml
 
 DATA = Path(__file__).parents[1] / "data"
-MODEL, SEED, SIZE = "phantom-xnh", 2000, 33.0
+MODEL, SEED, SIZE = "xnh-sparse", 2000, 33.0
 COARSE = 132.0
 PLAN_DENSITY = 0.1
 CALIBRATION_SEED, TEST_SEED, PLAN_SEED = 100_000, 1_000_000, 2_000_000
-KEYS = {"run": ("density", "edge"), "promise": ("set", "recall", "confidence"), "plan": ("seed", "edge")}
+KEYS = {
+    "run": ("density", "seed", "edge"),
+    "promise": ("set", "recall", "confidence"),
+    "plan": ("seed", "edge"),
+}
 
 
 class Clock(Silent):
@@ -88,7 +93,9 @@ def main() -> None:
 
 
 def run_part(options) -> None:
-    pending = [d for d in options.densities if not finished(options, density=d, edge=options.edge)]
+    pending = [
+        d for d in options.densities if not finished(options, density=d, seed=options.seed, edge=options.edge)
+    ]
     if not pending:
         return
     cascades = {name: calibrated(name, options) for name in ("two", "three")}
@@ -96,8 +103,8 @@ def run_part(options) -> None:
     for cascade in (None, cascades["two"]):
         segmented(warm, options.folder / "warm-up.zarr", cascade)
     for density in pending:
-        group = phantom_of(options.folder, density, options.edge)
-        row = {"part": "run", "density": density, "edge": options.edge}
+        group = phantom_of(options.folder, density, options.edge, seed=options.seed)
+        row = {"part": "run", "density": density, "seed": options.seed, "edge": options.edge}
         row |= {"one": measured(group, density, None, options)}
         for name, cascade in cascades.items():
             row[name] = measured(group, density, cascade, options)
@@ -163,7 +170,8 @@ def measured(group: Path, density: float, cascade: Cascade | None, options) -> d
         "seconds": round(whole - pyramids + planning, 2),
         "plan_seconds": round(planning, 2),
     }
-    truth, scores = truth_and_scores(group, density, out, cascade.chunk if cascade else None)
+    phantom = Phantom(PhantomSettings(seed=options.seed, density=density))
+    truth, scores = truth_and_scores(group, phantom, out, cascade.chunk if cascade else None)
     found |= scores
     if cascade is not None and planned is not None:
         found |= {"tiles": report["tiles"], "tiles_computed": report["tiles_computed"]}
@@ -172,12 +180,11 @@ def measured(group: Path, density: float, cascade: Cascade | None, options) -> d
     return found
 
 
-def truth_and_scores(group: Path, density: float, out: Path, chunk) -> tuple[dict, dict]:
+def truth_and_scores(group: Path, phantom: Phantom, out: Path, chunk) -> tuple[dict, dict]:
     """Fine chunks of each axon; recall of axons and NERL. Read in slabs."""
     labels, found = open_volume(f"{group}/labels/truth"), open_volume(f"{out}/labels/segmentation")
     shape, depth = labels.shape, 32
     edge = shape[0] * SIZE
-    phantom = Phantom(PhantomSettings(seed=SEED, density=density))
     skeletons = phantom.skeletons(Roi((0.0,) * 3, (edge,) * 3))
     nodes = np.clip(np.floor(skeletons.nodes / SIZE).astype(int), 0, np.array(shape) - 1)
     at_nodes = np.zeros(len(nodes), np.uint64)
@@ -357,12 +364,13 @@ def show(table: Path) -> None:
     rows = read(table)
     runs = [row for row in rows if row["part"] == "run"]
     if runs:
-        print("| edge | density | levels | network s | saved | expected | whole s | saved | recall | NERL |")
+        print("| edge | p, p1 | levels | network s | saved | expected | whole s | saved | recall | NERL |")
         print("|---|---|---|---|---|---|---|---|---|---|")
     for row in runs:
         for name in ("one", "two", "three"):
             one = row[name]
-            cells = [row["edge"], row["density"], name, one["network_seconds"], one.get("network_saved", "")]
+            prevalence = ", ".join(f"{p:.3f}" for p in row["two"].get("prevalences", ()))
+            cells = [row["edge"], prevalence, name, one["network_seconds"], one.get("network_saved", "")]
             cells += [one.get("expected_saved", ""), one["seconds"], one.get("saved", "")]
             print(f"| {' | '.join(map(str, [*cells, one['recall'], one['nerl']]))} |")
     for goal in sorted({(r["recall"], r["confidence"]) for r in rows if r["part"] == "promise"}):
@@ -409,6 +417,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--table", type=Path, default=DATA / "cascade.json")
     parser.add_argument("--edge", type=int, help="voxels; default: 512 (run), 256 (plan)")
     parser.add_argument("--densities", type=float, nargs="+", default=[0.01, 0.05, 0.10, 0.30])
+    parser.add_argument("--seed", type=int, default=SEED, help="run: of the phantoms")
     parser.add_argument("--density", type=float, default=0.5, help="of phantoms to calibrate at 132 nm on")
     parser.add_argument("--two", type=Path, help="cascade file of two levels; default: calibrated here")
     parser.add_argument("--three", type=Path, help="cascade file of three levels")
