@@ -132,6 +132,8 @@ class Subset(Sequence[Block]):
 
     def spread(self, apart: IntTriple) -> "Subset":
         """The same blocks in an order in which those near each other (zyx, in blocks) are seldom in a row."""
+        if not any(apart):
+            return self
         place = np.unravel_index(self.numbers, self.grid.counts)
         turn = np.zeros(len(self.numbers), np.int64)
         for index, limit in zip(place, apart, strict=True):
