@@ -2,17 +2,20 @@
 """What running blocks on a Dask cluster costs: overhead, memory, speed-up. Prints JSON.
 
     scripts/benchmark_cluster.py [overhead] [memory] [speedup] [--blocks 10000] [--memory-blocks 1000 100000]
-                                 [--kernels 16] [--repeats 5]
+                                 [--kernels 16] [--edge 128] [--repeats 5]
 
 overhead  milliseconds a block, ledger on the local disk included, over those of bare dask.distributed no-ops
           that are submitted with the same window (two a worker), through the same workers, in the same run.
 memory    peak PSS of the scheduler's process and of the client's, fresh ones for each number of blocks; also
           the anonymous part, which alone does not hang on who else has the same libraries mapped.
-speedup   time of as many kernels (fragments of 64^3 voxels of noise) on one worker over that on two, beside
-          what two bare processes show; median of the repeats, which take turns. One thread each.
+speedup   time of as many kernels (fragments of a block of noise) on one worker over that on two, beside
+          what two bare processes show; median of the repeats, which take turns. One thread each. Beside it,
+          seconds of one kernel: a block costs the client and the scheduler about 4 ms, and these share the
+          cores with the workers here, so blocks far smaller than those of `segment` measure that instead.
 """
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -37,7 +40,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ |= QUIET_ENVIRONMENT  # as in the clusters that we start ourselves
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests start Dask's processes as we do
 PARTS = ("overhead", "memory", "speedup")
-EDGE = 64
 
 
 def main() -> None:
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=10_000)
     parser.add_argument("--memory-blocks", type=int, nargs="+", default=[1000, 100_000])
     parser.add_argument("--kernels", type=int, default=16)
+    parser.add_argument("--edge", type=int, default=128, help="of a kernel's block, voxels")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--client", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
@@ -54,7 +57,7 @@ def main() -> None:
         with connect(options.client[0]) as pool:
             ours(pool, nothing, int(options.client[1]))
     elif options.bare:
-        bare_kernels(options.bare)
+        bare_kernels(options.bare, options.edge)
     else:
         measures = {"overhead": overhead, "memory": memory, "speedup": speedup}
         print(json.dumps({part: measures[part](options) for part in options.parts or PARTS}, indent=1))
@@ -142,39 +145,44 @@ def anonymous_bytes(pid: int) -> int:
     return 0
 
 
-def kernel(block: object) -> None:
+def kernel(block: object, edge: int) -> None:
     """Fragments of a block of noise, the same each time."""
-    shape = (EDGE,) * 3
+    shape = (edge,) * 3
     noise = np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8)
-    box = (slice(0, EDGE),) * 3
+    box = (slice(0, edge),) * 3
     block_fragments(noise, NEAREST, box, (0, 0, 0), shape, SegmentationSettings())
 
 
 def speedup(options: argparse.Namespace) -> dict[str, object]:
+    count, edge = options.kernels, options.edge
     found: dict[str, list[float]] = {"bare": [], "ours": []}
+    seconds = []
     for _ in range(options.repeats):
-        found["bare"].append(bare_seconds(1, options.kernels) / bare_seconds(2, options.kernels))
-        found["ours"].append(our_seconds(1, options.kernels) / our_seconds(2, options.kernels))
+        seconds.append(bare_seconds(1, count, edge))
+        found["bare"].append(seconds[-1] / bare_seconds(2, count, edge))
+        found["ours"].append(our_seconds(1, count, edge) / our_seconds(2, count, edge))
     median = {name: statistics.median(values) for name, values in found.items()}
     rounded = {name: [round(value, 3) for value in values] for name, values in found.items()}
-    return {"cores": len(os.sched_getaffinity(0)), "speedup": rounded} | {
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "seconds_per_kernel": round(statistics.median(seconds) / count, 3),
+        "speedup": rounded,
         "median": median,
         "ours_over_bare": round(median["ours"] / median["bare"], 3),
     }
 
 
-def our_seconds(workers: int, kernels: int) -> float:
+def our_seconds(workers: int, kernels: int, edge: int) -> float:
+    work = functools.partial(kernel, edge=edge)
     with connect(f"local:{workers}") as pool:
-        ours(pool, kernel, 4 * workers)  # compiles
-        return ours(pool, kernel, kernels)
+        ours(pool, work, 4 * workers)  # compiles
+        return ours(pool, work, kernels)
 
 
-def bare_seconds(processes: int, kernels: int) -> float:
-    share = str(kernels // processes)
+def bare_seconds(processes: int, kernels: int, edge: int) -> float:
+    command = [sys.executable, __file__, "--bare", str(kernels // processes), "--edge", str(edge)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    running = [
-        subprocess.Popen([sys.executable, __file__, "--bare", share], **pipes) for _ in range(processes)
-    ]
+    running = [subprocess.Popen(command, **pipes) for _ in range(processes)]
     for process in running:
         process.stdout.readline()
     began = time.perf_counter()
@@ -189,13 +197,13 @@ def bare_seconds(processes: int, kernels: int) -> float:
     return seconds
 
 
-def bare_kernels(count: int) -> None:
+def bare_kernels(count: int, edge: int) -> None:
     """What a bare process does: compile, wait for the word, work, say so."""
-    kernel(None)
+    kernel(None, edge)
     print("ready", flush=True)
     sys.stdin.readline()
     for _ in range(count):
-        kernel(None)
+        kernel(None, edge)
     print("done", flush=True)
 
 

@@ -42,7 +42,8 @@ from connectomics.segmentation.edges import BlockEdges
 from connectomics.segmentation.histograms import Histograms, concatenate
 from connectomics.segmentation.independence import batches, component_edges, components
 from connectomics.segmentation.settings import Linkage, SegmentationSettings
-from connectomics.segmentation.stitching import number_fragments, union
+from connectomics.segmentation.stitching import number_fragments
+from connectomics.segmentation.union_find import union
 
 EDGE, LOCAL = 128, 400
 FRAGMENTS_PER_MVOXEL = 200

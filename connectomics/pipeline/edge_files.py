@@ -97,7 +97,7 @@ def merge_blocks(stage: Stage, fragments: int) -> EdgeFiles:
 
 
 def contract(stage: Stage, files: EdgeFiles, roots: NDArray[np.int64], name: str) -> EdgeFiles:
-    """The edges between the segments that fragments have become part of (see `stitching.union`)."""
+    """The edges between the segments that fragments have become part of (see `union_find.union`)."""
     smaller = _parts(stage, name, len(roots) - 1)
     for part in files:
         edges = part.renamed(roots[part.rows["u"]], roots[part.rows["v"]])

@@ -28,7 +28,7 @@ from connectomics.pipeline.stage import NODE_TO_FRAGMENT, NODE_TO_SEGMENT, Nodes
 from connectomics.segmentation.agglomeration import PERCENTS, merge_rows
 from connectomics.segmentation.cleanup import drop_small
 from connectomics.segmentation.independence import batches, choose_level, component_edges, components
-from connectomics.segmentation.stitching import flatten, join
+from connectomics.segmentation.union_find import flatten, join
 
 BATCH_EDGES = 1 << 18
 """Edges that a worker agglomerates at once, at least."""

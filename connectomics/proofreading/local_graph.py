@@ -10,6 +10,7 @@ from connectomics.proofreading.edge_table import EdgeTable
 from connectomics.proofreading.edits import Cut
 from connectomics.proofreading.lookup import positions
 from connectomics.proofreading.mapping import SegmentMap
+from connectomics.segmentation.union_find import find_root
 
 ONE_FRAGMENT = 1.0
 """Weight of the contact of two pieces of one fragment: nothing but seeds keeps them apart."""
@@ -94,19 +95,10 @@ def grow_seeds(seeds: NDArray[np.int64], links: Links) -> NDArray[np.int64]:
 def _grow(seeds, pairs):  # type: ignore[no-untyped-def]
     parent, group = np.arange(len(seeds)), seeds.copy()
     for k in range(len(pairs)):
-        a, b = pairs[k, 0], pairs[k, 1]
-        while parent[a] != a:
-            parent[a] = parent[parent[a]]
-            a = parent[a]
-        while parent[b] != b:
-            parent[b] = parent[parent[b]]
-            b = parent[b]
+        a, b = find_root(parent, pairs[k, 0]), find_root(parent, pairs[k, 1])
         if a != b and (group[a] == 0 or group[b] == 0 or group[a] == group[b]):
             parent[b] = a
             group[a] = max(group[a], group[b])
     for node in range(len(seeds)):
-        a = node
-        while parent[a] != a:
-            a = parent[a]
-        seeds[node] = group[a]
+        seeds[node] = group[find_root(parent, node)]
     return seeds

@@ -4,6 +4,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from connectomics.segmentation.union_find import find_root
+
 
 def sides(
     pairs: NDArray[np.int64], sureness: NDArray[np.floating], weights: NDArray[np.int64]
@@ -78,13 +80,7 @@ def _tree(pairs, number):  # type: ignore[no-untyped-def]
     first, following = np.full(number, -1, np.int64), np.full(2 * len(pairs), -1, np.int64)
     result = np.full(len(pairs), -1, np.int64)
     for link in range(len(pairs)):
-        a, b = pairs[link, 0], pairs[link, 1]
-        while parent[a] != a:
-            parent[a] = parent[parent[a]]
-            a = parent[a]
-        while parent[b] != b:
-            parent[b] = parent[parent[b]]
-            b = parent[b]
+        a, b = find_root(parent, pairs[link, 0]), find_root(parent, pairs[link, 1])
         if a == b:
             continue
         parent[b] = a

@@ -12,7 +12,7 @@ from connectomics.segmentation.histograms import BINS, Histograms
 from connectomics.segmentation.merging import merge_greedily
 from connectomics.segmentation.region_graph import RegionGraph
 from connectomics.segmentation.settings import Linkage
-from connectomics.segmentation.stitching import union
+from connectomics.segmentation.union_find import union
 
 PERCENTS: dict[Linkage, int] = {"median": 50, "percentile90": 90}
 """The linkages that need histograms, and the percentile each takes."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from connectomics.roi import IntTriple
 from connectomics.segmentation.block_fragments import BlockFragments, Box, check_block
 from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.segmentation.union_find import find_root
 
 COMPONENTS_HALO = 1
 """Voxels around a write block: whether a voxel is joined to anything shows in its upper neighbours'
@@ -65,14 +66,6 @@ def components_fragments(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _root(parents, label):  # type: ignore[no-untyped-def]
-    while parents[label] != label:
-        parents[label] = parents[parents[label]]
-        label = parents[label]
-    return label
-
-
-@njit(cache=True, nogil=True, inline="always")
 def _joined_above(joined, z, y, x):  # type: ignore[no-untyped-def]
     """True when an upper neighbour is joined to this voxel."""
     _, depth, height, width = joined.shape
@@ -103,7 +96,7 @@ def _scan(joined, box):  # type: ignore[no-untyped-def]
                     if bz < 0 or by < 0 or bx < 0:
                         outward = True
                         continue
-                    other = _root(parents, labels[bz, by, bx])
+                    other = find_root(parents, labels[bz, by, bx])
                     if label != 0 and other != label:
                         parents[max(label, other)] = min(label, other)
                         other = min(label, other)

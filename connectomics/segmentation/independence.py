@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.segmentation.edge_rows import EdgeRows
-from connectomics.segmentation.stitching import flatten, join
+from connectomics.segmentation.union_find import flatten, join
 
 Parts = Callable[[], Iterable[EdgeRows]]
 """Gives the edges of a graph part by part, as often as it is called."""

@@ -7,6 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from connectomics.errors import InputError
+from connectomics.segmentation.union_find import flatten, join, join_two
 
 Block = tuple[int, NDArray[np.uint64], NDArray[np.int64]]
 
@@ -73,7 +74,7 @@ def _numbered(keys, order, parent):  # type: ignore[no-untyped-def]
     """Join nodes of equal keys, then number the sets in the order of their smallest key."""
     for k in range(1, len(order)):
         if keys[order[k]] != 0 and keys[order[k]] == keys[order[k - 1]]:
-            _join(parent, order[k - 1], order[k])
+            join_two(parent, order[k - 1], order[k])
     flatten(parent)
     fragments, count = np.zeros(len(keys), np.int64), 0
     for node in order:
@@ -85,42 +86,6 @@ def _numbered(keys, order, parent):  # type: ignore[no-untyped-def]
         fragments[node] = fragments[parent[node]]
         nameless += fragments[node] == 0
     return fragments, nameless
-
-
-def union(n: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Union-find: the smallest node of the set of each of `n` nodes, given (m, 2) pairs of one set."""
-    parent = np.arange(n)
-    join(parent, pairs)
-    flatten(parent)
-    return parent
-
-
-@njit(cache=True, nogil=True)
-def join(parent, pairs):  # type: ignore[no-untyped-def]
-    """Note in `parent` (at first ``arange(n)``) that both nodes of each pair are of one set."""
-    for k in range(len(pairs)):
-        _join(parent, pairs[k, 0], pairs[k, 1])
-
-
-@njit(cache=True, nogil=True)
-def flatten(parent):  # type: ignore[no-untyped-def]
-    """Make every entry of `parent` the smallest node of its set."""
-    for node in range(len(parent)):  # parents are never larger than their nodes
-        parent[node] = parent[parent[node]]
-
-
-@njit(cache=True, nogil=True)
-def _join(parent, a, b):  # type: ignore[no-untyped-def]
-    while parent[a] != a:
-        parent[a] = parent[parent[a]]
-        a = parent[a]
-    while parent[b] != b:
-        parent[b] = parent[parent[b]]
-        b = parent[b]
-    if a < b:
-        parent[b] = a
-    else:
-        parent[a] = b
 
 
 def mutual_best(votes: NDArray[np.int64], block_of_node: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from connectomics.segmentation.edge_rows import ROW, EdgeRows
 from connectomics.segmentation.histograms import Histograms
 from connectomics.segmentation.independence import batches, choose_level, component_edges, components
 from connectomics.segmentation.region_graph import RegionGraph
-from connectomics.segmentation.stitching import flatten, join
+from connectomics.segmentation.union_find import flatten, join
 
 LINKAGES = ["mean", "median", "percentile90"]
 THRESHOLDS = [0.0, 0.2, 0.4, 100 / 255, 0.5, 0.8]

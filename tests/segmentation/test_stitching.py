@@ -8,7 +8,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from connectomics.errors import InputError
-from connectomics.segmentation.stitching import mutual_best, resolve, union
+from connectomics.segmentation.stitching import mutual_best, resolve
+from connectomics.segmentation.union_find import union
 
 graphs = st.integers(1, 40).flatmap(
     lambda n: st.tuples(st.just(n), st.lists(st.tuples(*[st.integers(0, n - 1)] * 2), max_size=60))
