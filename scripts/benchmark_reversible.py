@@ -356,6 +356,7 @@ def trained(options, task, seed, arm):
         values["data"]["root"] = str(FIB25.parent)
     settings = TrainSettings.parse(apply_overrides(values, options.set))
     folder = options.runs / f"{task}-{seed}-{arm.replace(', ', '-').replace(' ', '-')}"
+    share_phantoms(options.runs, folder)
     model = find_model(train(settings, folder))
     chosen = min(scored(model, task, False), key=lambda one: one[1]["voi_sum"])[0]
     (_, scores), *_ = scored(model, task, True, [chosen])
@@ -365,6 +366,14 @@ def trained(options, task, seed, arm):
         "threshold": float(chosen),
         **{key: round(float(scores[key]), 4) for key in ("voi_sum", "voi_split", "voi_merge")},
     }
+
+
+def share_phantoms(runs, folder):
+    """Let all runs keep their phantoms in one place: making them takes about as long as training."""
+    if not (folder / "phantoms").exists():
+        (runs / "phantoms").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "phantoms").symlink_to((runs / "phantoms").resolve(), target_is_directory=True)
 
 
 def scored(model, task, reported, thresholds=THRESHOLDS):
