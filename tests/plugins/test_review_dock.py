@@ -6,7 +6,7 @@ from qtpy.QtCore import QPoint, Qt
 
 from connectomics.proofreading.log import read_log
 from napari_connectomics.widgets.review_dock import ReviewDock
-from napari_connectomics.widgets.review_picture import PAINT, SEEDS, SIDES
+from napari_connectomics.widgets.review_picture import COLOURS, PAINT, SEEDS, SIDES
 from tests.plugins.conftest import place_of, wait_until
 
 
@@ -123,6 +123,36 @@ def test_merge_by_two_clicks_and_delete_by_one(review, viewer, qtbot, drawing, s
     press(viewer, qtbot, Qt.Key.Key_H)
     click(viewer, qtbot, place_of(drawing, 1, 10))
     assert review.message.text() == "Deleted", "a click that looks does nothing"
+
+
+def pixel_of(canvas, colour):
+    """A pixel in the middle of what is drawn in a shade of this colour (#rrggbb)."""
+    wanted = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)], float)
+    drawn = canvas[..., :3].astype(float)
+    lengths = np.maximum(np.linalg.norm(drawn, axis=-1), 1)
+    like = (drawn @ wanted > 0.97 * lengths * np.linalg.norm(wanted)) & (lengths > 60)
+    y, x = np.median(np.argwhere(like), axis=0).astype(int)
+    return QPoint(int(x), int(y))
+
+
+def test_merge_by_two_clicks_in_three_dimensions(review, viewer, qtbot, shoot):
+    session = review.controller.session
+    while session.current.kind != "merge":
+        press(viewer, qtbot, Qt.Key.Key_J)
+    a, b = session.current.fragments
+    viewer.dims.ndisplay = 3
+    qtbot.mouseClick(review.buttons["mode_merge"], Qt.MouseButton.LeftButton)
+    canvas = shoot("merge-3d")
+    for side in (1, 2):
+        pos = pixel_of(canvas, COLOURS[side])
+        qtbot.mouseMove(canvas_of(viewer), pos)
+        qtbot.mouseClick(canvas_of(viewer), Qt.MouseButton.LeftButton, pos=pos)
+    assert review.message.text() == "Merged"
+    assert len(set(session.lut_of(np.array([a, b], np.uint64)).tolist())) == 1
+    press(viewer, qtbot, Qt.Key.Key_U)
+    message = review.message.text()
+    qtbot.mouseClick(canvas_of(viewer), Qt.MouseButton.LeftButton, pos=QPoint(5, 5))
+    assert review.message.text() == message, "a click beside everything does nothing"
 
 
 def test_split_by_points_and_by_paint(review, viewer, qtbot, drawing, shoot):
