@@ -31,9 +31,9 @@ from connectomics.blockwise.grid import Block, Grid
 from connectomics.blockwise.output import Run, open_run
 from connectomics.blockwise.pool import Threads
 from connectomics.blockwise.progress import Silent
+from connectomics.blockwise.release import release_memory
 from connectomics.io.ome_zarr import create_array
 from connectomics.pipeline import graph_stage
-from connectomics.pipeline.resources import release_memory
 from connectomics.pipeline.stage import FRAGMENTS, Stage
 from connectomics.segmentation.agglomeration import PERCENTS, merge_rows
 from connectomics.segmentation.cleanup import drop_small

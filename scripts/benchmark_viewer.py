@@ -22,7 +22,8 @@ import psutil
 
 BLOCK = 128
 DENSITY = 0.01
-SEED = 2000
+SEED = 2010
+"""Of 2000-2011 the one with the most axons in 2048^3 voxels; many seeds of this density have a handful."""
 KEPT_APART = 0.1
 """Share of the fragments that were made segments of their own: what a reviewer merges."""
 

@@ -1,9 +1,11 @@
 """Names of a step's tasks: how Dask groups them, and how it is kept from remembering each task for ever."""
 
-import ctypes
+import gc
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from connectomics.blockwise.release import give_back
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -20,7 +22,7 @@ def forget_tasks(dask_scheduler: Any = None) -> None:
 
     It has a cache of what names begin with, with room for 100,000 that never come again (20 MB, in the
     scheduler, each worker and the client); and the scheduler's spans get a longer list with each task,
-    without end. What glibc holds on to between the living is given back, too.
+    without end. What is free between the living (small gaps add up over a million tasks) is given back, too.
 
     Parameters
     ----------
@@ -31,18 +33,13 @@ def forget_tasks(dask_scheduler: Any = None) -> None:
 
     if key_split.cache_info().currsize >= REMEMBERED:
         key_split.cache_clear()
+        gc.collect()  # Dask's futures go round in circles; Python alone lets 50,000 objects of them add up
     if dask_scheduler is not None and "spans" in dask_scheduler.extensions:
         for span in dask_scheduler.extensions["spans"].spans.values():
             if span.metadata:
                 noted = span.metadata["collections"]
                 noted[:] = [collection for collection in noted if collection != _SUBMITTED]
-    _trim()
-
-
-def _trim() -> None:
-    """Give freed memory back, where the C library is glibc: small gaps add up over a million tasks."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back()
 
 
 class TaskNames:

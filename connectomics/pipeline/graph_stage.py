@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.blockwise.grid import Block
+from connectomics.blockwise.release import release_memory
 from connectomics.errors import RunFailed
 from connectomics.io.tables import create_table, read_table, write_table
 from connectomics.pipeline.edge_files import (
@@ -23,7 +24,6 @@ from connectomics.pipeline.edge_files import (
 )
 from connectomics.pipeline.edge_judgement import judge_edges
 from connectomics.pipeline.numbering import SHARD, number_nodes
-from connectomics.pipeline.resources import release_memory
 from connectomics.pipeline.stage import NODE_TO_FRAGMENT, NODE_TO_SEGMENT, Nodes, Stage
 from connectomics.segmentation.agglomeration import PERCENTS, merge_rows
 from connectomics.segmentation.cleanup import drop_small

@@ -4,6 +4,7 @@ from typing import Any
 
 from connectomics.blockwise.output import open_run
 from connectomics.blockwise.progress import Progress
+from connectomics.blockwise.release import release_memory
 from connectomics.cascade.settings import Cascade
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import open_array
@@ -14,7 +15,7 @@ from connectomics.networks.models import check_task, find_model
 from connectomics.pipeline.chunk_scoring import FOLDER as CASCADE_FOLDER
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Product, Target, run_network
-from connectomics.pipeline.resources import open_pool, pyramid_levels, release_memory, share_inference
+from connectomics.pipeline.resources import open_pool, pyramid_levels, share_inference
 from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.uncertainty_stage import PRODUCT as UNCERTAINTY

@@ -1,12 +1,10 @@
 """How a run shares out threads and memory, and how deep a pyramid should be."""
 
-import ctypes
-import gc
 import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from connectomics.blockwise.grid import chunk_for_block
 from connectomics.blockwise.pool import Pool, Threads
@@ -35,13 +33,6 @@ def open_pool(settings: PoolSettings) -> Iterator[Pool]:
 
     with connect(settings.cluster, settings.patience) as cluster:
         yield cluster
-
-
-def release_memory() -> None:
-    """Give back to the system what a stage has freed; glibc alone would keep most of it for itself."""
-    gc.collect()
-    with suppress(OSError, AttributeError):  # other systems have no glibc, and give memory back by themselves
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def thread_count(settings: PoolSettings) -> int:

@@ -7,6 +7,7 @@ from connectomics.affinities import NEAREST
 from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.output import Run, open_run
 from connectomics.blockwise.progress import Progress
+from connectomics.blockwise.release import release_memory
 from connectomics.cascade.settings import Cascade
 from connectomics.errors import ModelError
 from connectomics.inference.settings import InferenceSettings
@@ -21,7 +22,7 @@ from connectomics.pipeline.graph_stage import solve
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.label_stage import PRODUCTS, build_pyramids, write_labels
 from connectomics.pipeline.network_stage import Target, run_network
-from connectomics.pipeline.resources import block_for_memory, open_pool, release_memory, share_inference
+from connectomics.pipeline.resources import block_for_memory, open_pool, share_inference
 from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.stage import Stage

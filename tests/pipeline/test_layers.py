@@ -8,6 +8,7 @@ import pytest
 from connectomics.errors import InputError
 from connectomics.io.lazy import LazyArray
 from connectomics.io.ome_zarr import create_array
+from connectomics.io.place import as_place
 from connectomics.io.pyramid import build_pyramid
 from connectomics.io.skeletons import Skeletons, write_swc
 from connectomics.pipeline.layer import on_one_grid
@@ -83,6 +84,19 @@ def test_layers_lie_where_their_volumes_do(output):
             assert layer.grid == (VOXEL_SIZE, OFFSET)
     segmentation = found(open_layers(output))["segmentation"]
     assert [level.shape for level in segmentation.levels] == [(16, 32, 32), (16, 16, 16)]
+
+
+def test_an_output_in_a_bucket_opens_alike(output, bucket):
+    place = as_place(f"{bucket}/deep/out.zarr")
+    for path in (path for path in output.rglob("*") if path.is_file()):
+        (place / path.relative_to(output).as_posix()).write_bytes(path.read_bytes())
+    here, there = open_layers(output), open_layers(f"{bucket}/deep/out.zarr")
+    assert [(layer.name, layer.kind, layer.style) for layer in there] == [
+        (layer.name, layer.kind, layer.style) for layer in here
+    ]
+    for one, other in zip(here, there, strict=True):
+        for level, remote in zip(one.levels, other.levels, strict=True):
+            np.testing.assert_array_equal(remote[..., 3:9, 20:30, 4:20], level[..., 3:9, 20:30, 4:20])
 
 
 def test_nothing_but_a_sample_is_read(output, monkeypatch):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from connectomics.errors import BusyError, ConnectomicsError, FormatError, InputError, NoSpaceError
 from connectomics.io.ome_zarr import open_array
-from connectomics.io.place import RemotePath, remove
+from connectomics.io.place import RemotePath, as_place, remove
 from connectomics.io.tables import read_table, write_table
 from connectomics.proofreading.edits import Merge, Split
 from connectomics.proofreading.log import EditLog, VolumeChangedError
@@ -439,6 +439,25 @@ def test_a_volume_in_a_bucket_needs_a_folder_for_the_log(drawn, tmp_path):
     with pytest.raises(InputError, match=r"s3://bucket/out\.zarr: edits are saved to a local disk"):
         edits_folder(remote)
     assert edits_folder(remote, tmp_path) == tmp_path and edits_folder(output) == drawn.path / "edits"
+
+
+def test_a_review_of_a_volume_in_a_bucket(drawn, bucket, tmp_path):
+    url = f"{bucket}/out.zarr"
+    for path in (path for path in drawn.path.rglob("*") if path.is_file()):
+        (as_place(url) / path.relative_to(drawn.path).as_posix()).write_bytes(path.read_bytes())
+    log = tmp_path / "log"
+    with (
+        ReviewSession.open(drawn.path, "ann") as here,
+        ReviewSession.open(url, "ann", log_folder=log) as there,
+    ):
+        for _ in range(2):
+            assert type(there.apply()) is type(here.apply())
+        np.testing.assert_array_equal(there.levels[0][:], here.levels[0][:])
+        shown = there.levels[0][:]
+    assert not (as_place(url) / "edits").exists(), "what was opened for reading is left alone"
+    with ReviewSession.open(url, "ann", log_folder=log) as again:
+        np.testing.assert_array_equal(again.levels[0][:], shown)
+        assert again.can_undo
 
 
 def test_an_edit_decides_a_candidate_only_if_it_answers_it(drawn, drawing):
