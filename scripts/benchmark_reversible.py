@@ -358,8 +358,8 @@ def trained(options, task, seed, arm):
     folder = options.runs / f"{task}-{seed}-{arm.replace(', ', '-').replace(' ', '-')}"
     share_phantoms(options.runs, folder)
     model = find_model(train(settings, folder))
-    chosen = min(scored(model, task, False), key=lambda one: one[1]["voi_sum"])[0]
-    (_, scores), *_ = scored(model, task, True, [chosen])
+    chosen = min(scored(model, task, False, options.runs), key=lambda one: one[1]["voi_sum"])[0]
+    (_, scores), *_ = scored(model, task, True, options.runs, [chosen])
     return {
         "crop": list(crop),
         "steps": model.contract.training.steps,
@@ -376,7 +376,7 @@ def share_phantoms(runs, folder):
         (folder / "phantoms").symlink_to((runs / "phantoms").resolve(), target_is_directory=True)
 
 
-def scored(model, task, reported, thresholds=THRESHOLDS):
+def scored(model, task, reported, runs, thresholds=THRESHOLDS):
     """Thresholds with VOI, over what is reported or over what thresholds are chosen on."""
     from connectomics.evaluation.volumes import VoiTable
     from connectomics.inference.predictor import predictor_for
@@ -388,7 +388,7 @@ def scored(model, task, reported, thresholds=THRESHOLDS):
 
     settings = SegmentationSettings.parse({"linkage": "mean"})
     tables = [VoiTable() for _ in thresholds]
-    for raw, truth, kept in cases(task, reported):
+    for raw, truth, kept in cases(task, reported, runs):
         predictor = predictor_for(model, InferenceSettings(), raw.__getitem__, raw.shape)
         box = tuple(slice(0, n) for n in raw.shape)
         affinities = predictor.predict_box(raw.__getitem__, raw.shape, box)[(slice(None), *kept)]
@@ -399,15 +399,19 @@ def scored(model, task, reported, thresholds=THRESHOLDS):
     return [(t, table.scores()) for t, table in zip(thresholds, tables, strict=True)]
 
 
-def cases(task, reported):
+def cases(task, reported, runs):
     """Image, truth, and the part that counts."""
     from connectomics.phantom.phantom import Phantom
     from connectomics.phantom.settings import PhantomSettings
 
     if task == "phantom":
         for seed in (2000, 2001, 2002) if reported else (1000,):
-            phantom, box = Phantom(PhantomSettings(seed=seed, difficulty="hard")), (slice(0, 160),) * 3
-            yield phantom.xray(box), phantom.labels(box), (slice(None),) * 3
+            kept = runs / f"phantoms/judged-{seed}.npz"
+            if not kept.exists():
+                phantom, box = Phantom(PhantomSettings(seed=seed, difficulty="hard")), (slice(0, 160),) * 3
+                np.savez(kept, xray=phantom.xray(box), labels=phantom.labels(box))
+            with np.load(kept) as found:
+                yield found["xray"], found["labels"], (slice(None),) * 3
         return
     import h5py
 
