@@ -1,6 +1,7 @@
 """What every training run does: schedule, optimiser, averaged weights, time, as a Lightning module."""
 
 import copy
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any, Self
@@ -9,11 +10,17 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import nn
 
+from connectomics.errors import RunFailed
 from connectomics.networks.build import build_network
 from connectomics.networks.contract import Head
 from connectomics.training.rates import group_rate, parameter_groups
 from connectomics.training.schedule import progress, rate
 from connectomics.training.settings import TrainSettings
+
+log = logging.getLogger(__name__)
+
+_MOST_LOST = 10
+"""Steps in a row whose gradients are not finite, after which a run is given up."""
 
 _AGREE_EVERY = 20
 """Steps after which several devices agree again on the time that passed."""
@@ -40,7 +47,7 @@ class NetworkTraining(LightningModule):
         self.network: nn.Module = build_network(settings.network, 1, channels)
         self.average: nn.Module = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.minutes_before, self.done, self._agreed = 0.0, 0.0, 0.0
-        self.resumed = False
+        self.resumed, self._lost = False, 0
         self._started = time.monotonic()
         self.sources = list(sources)
         self.latest: dict[str, torch.Tensor] = {}
@@ -101,6 +108,27 @@ class NetworkTraining(LightningModule):
         if self.trainer.world_size == 1:
             return self.minutes
         return float(self.trainer.strategy.broadcast(self.minutes, src=0))
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave a step out whose gradients are not finite: it would spoil every weight.
+
+        Raises
+        ------
+        RunFailed
+            Ten in a row.
+        """
+        gradients = [one.grad for one in self.network.parameters() if one.grad is not None]
+        if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            self._lost = 0
+            return
+        self._lost += 1
+        if self._lost >= _MOST_LOST:
+            raise RunFailed(
+                f"step {self.global_step}: gradients are not finite, {_MOST_LOST} times in a row. "
+                'Start afresh with precision = "float32" or a lower optimiser.lr.'
+            )
+        log.warning("step %d: gradients are not finite; left out", self.global_step)
+        optimizer.zero_grad(set_to_none=True)
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
         """Take a step, then average: callbacks that come after it save and validate both."""

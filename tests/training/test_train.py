@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from connectomics.errors import GeometryError, InputError, OutputExistsError, SettingsError
+from connectomics.errors import GeometryError, InputError, OutputExistsError, RunFailed, SettingsError
 from connectomics.networks.checkpoint import load_network
 from connectomics.networks.models import find_model
 from connectomics.training import callbacks, module
@@ -149,6 +149,21 @@ def test_a_failing_validation_does_not_lose_the_run(toy, tmp_path, monkeypatch, 
     model = find_model(train(toy, tmp_path / "run"))
     assert model.contract.scores == {}
     assert "validation failed" in caplog.text
+
+
+def test_steps_whose_gradients_are_not_finite_are_left_out(toy, tmp_path, monkeypatch, caplog):
+    real, bad = module.AffinityTraining.training_step, {2, 5}
+
+    def training_step(self, batch, batch_idx):
+        loss = real(self, batch, batch_idx)
+        return loss * float("nan") if batch_idx in bad else loss
+
+    monkeypatch.setattr(module.AffinityTraining, "training_step", training_step)
+    model = find_model(train(toy, tmp_path / "run"))  # saves nothing that is not finite
+    assert caplog.text.count("gradients are not finite; left out") == 2 and model.contract.training.steps > 5
+    bad |= set(range(10_000))
+    with pytest.raises(RunFailed, match="10 times in a row"):
+        train(toy, tmp_path / "lost")
 
 
 def test_a_run_from_before_a_setting_existed_is_continued(toy, tmp_path):
