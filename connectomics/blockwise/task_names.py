@@ -1,6 +1,5 @@
 """Names of a step's tasks: how Dask groups them, and how it is kept from remembering each task for ever."""
 
-import gc
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -33,7 +32,6 @@ def forget_tasks(dask_scheduler: Any = None) -> None:
 
     if key_split.cache_info().currsize >= REMEMBERED:
         key_split.cache_clear()
-        gc.collect()  # Dask's futures go round in circles; Python alone lets 50,000 objects of them add up
     if dask_scheduler is not None and "spans" in dask_scheduler.extensions:
         for span in dask_scheduler.extensions["spans"].spans.values():
             if span.metadata:

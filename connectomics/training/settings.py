@@ -200,8 +200,8 @@ class TrainSettings(Settings):
     batch: int = Field(default=8, ge=1)
     """Crops per step and device."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
-    """auto: bfloat16 where CUDA has it, else float32. On a CPU with instructions for it, bf16 takes a quarter to a
-    third of the time."""
+    """auto: bfloat16 where CUDA has it, else float32. On a CPU with instructions for it, bf16 takes a quarter
+    to a third of the time."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes every CUDA device there is."""
     compile: bool = False
