@@ -8,7 +8,7 @@ Seven families of phantoms stand for species and microscopes that differ in cali
 contrast, noise, artefacts, voxel anisotropy and modality; --fib25 adds real EM. All are compared voxel by
 voxel.
 
-- source rows: a network trained on each family for --minutes.
+- source rows: a network trained on each family for 1,500 steps of one 64^3 crop (--minutes at most).
 - transfer rows: each source on each other family: MMD (deepest activations; common image statistics) and VOI.
 - curve rows: n = 1, 2, 4, 8, 16 annotated cubes of a target; starting from scratch, from the worst, a random
   and the chosen (smallest MMD) source; cubes by each strategy; --adapt-minutes a run. The truth stands in for
@@ -121,8 +121,8 @@ class Scale:
     steps: int
 
 
-FULL = Scale({"train": 128, "pool": 256, "validation": 128, "test": 160}, 6, (16, 32, 64), 64, 64,
-             (1, 2, 4, 8, 16), 48, 100_000)  # fmt: skip
+FULL = Scale({"train": 128, "pool": 256, "validation": 128, "test": 160}, 6, (32, 64, 128), 64, 64,
+             (1, 2, 4, 8, 16), 48, 1500)  # fmt: skip
 TOY = Scale({"train": 40, "pool": 48, "validation": 32, "test": 32}, 1, (4, 8, 8), 16, 16, (1, 2), 4, 8)
 
 
@@ -169,15 +169,19 @@ class Bench:
         scale = self.scale
         background = "unlabelled" if family == FIB25 else "true"
         return {
-            "seed": seed, "steps": scale.steps, "max_minutes": minutes, "crop": [scale.crop] * 3, "batch": 2,
+            "seed": seed, "steps": scale.steps, "max_minutes": minutes, "crop": [scale.crop] * 3, "batch": 1,
             "device": self.options.device, "checkpoint_every": 50 if self.options.toy else 250,
+            "precision": "float32" if self.options.toy else "bf16",
             "data": {
                 "voxel_size": SIZE, "modality": "em" if family == FIB25 else FAMILIES[family].modality,
                 "volumes": [
                     {"raw": f"{v}/raw", "labels": f"{v}/labels", "background": background} for v in volumes
                 ],
             },
-            "network": {"name": "DynUNet", "parameters": {"filters": list(scale.filters), "res_block": True}},
+            "network": {
+                "name": "FoldedUNet",
+                "parameters": {"filters": list(scale.filters), "res_block": True, "fold": 2},
+            },
             "targets": {"offsets": OFFSETS, "lsd": False, "erosion": 1},
             "optimiser": {"ema": 0.9 if self.options.toy else 0.999},
             "validation": {"every": 10**6, "segmentation": {"linkage": "mean"}},

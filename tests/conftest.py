@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import urllib.request
 import uuid
 from pathlib import Path
@@ -16,6 +17,9 @@ from connectomics.affinities import NEAREST
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a loaded machine is no failure
 hypothesis.settings.load_profile("untimed")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as of a job in the background; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 VOXEL_SIZE = (20.0, 10.0, 10.0)
 SHARED = Path(__file__).parents[2] / "shared"

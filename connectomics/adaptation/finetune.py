@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def finetune(
     -------
     dict
         ``model`` (the new one's folder), ``source``, ``cubes`` (annotated crops learnt from), ``crops`` and
-        ``validation_crops`` by name, ``left`` (not annotated yet), ``scores``, ``minutes_expected``,
-        ``minutes``.
+        ``validation_crops`` by name, ``left`` (not annotated yet), ``scores_before`` and ``scores`` on the
+        held-out crops, ``minutes_expected``, ``minutes``.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def finetune(
     began = time.monotonic()
     folder = train(recipe, output)
     adapted = find_model(folder)
-    before = read_json(output / RECORD) or {}
+    known = read_json(output / RECORD) or {}
     report = {
         "format": "connectomics adaptation 1",
         "model": str(folder),
@@ -101,9 +102,10 @@ def finetune(
         "crops": _names(found.fit),
         "validation_crops": [describe(volume) for volume in recipe.validation.volumes],
         "left": list(found.left),
+        "scores_before": known.get("scores_before") or scores_before(model, recipe),
         "scores": adapted.contract.scores,
         "minutes_expected": round(expected, 2),
-        "minutes": before.get("minutes") or round((time.monotonic() - began) / 60, 2),
+        "minutes": known.get("minutes") or round((time.monotonic() - began) / 60, 2),
     }
     write_json(output / RECORD, report)
     return report
@@ -140,6 +142,28 @@ def train_settings(
             "validation": recipe.validation.model_copy(update={"volumes": tuple(held_out)}),
         }
     )
+
+
+def scores_before(model: Model, recipe: TrainSettings) -> dict[str, float]:
+    """Scores of the model as it was on what the recipe holds out, judged as the adapted one is."""
+    from connectomics.networks.checkpoint import load_network
+    from connectomics.training.loading import load_volumes
+    from connectomics.training.validation import validate
+
+    sources = load_volumes(recipe.data, recipe.validation.volumes, recipe.truth)
+    known = model.contract.normalisation
+    if known.kind == "fixed":
+        sources = [replace(source, mean=known.mean, std=known.std) for source in sources]
+    settings = recipe.validation
+    scores = validate(
+        load_network(model).eval(),
+        sources,
+        model.contract.divisor,
+        recipe.targets.offsets,
+        settings.segmentation,
+        settings.thresholds,
+    )
+    return {f"validation_{k}": round(v, 4) for k, v in scores.items() if k != "threshold"}
 
 
 def _smallest(volumes: Sequence[VolumeData], voxel_size: Triple) -> IntTriple:

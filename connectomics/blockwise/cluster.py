@@ -73,9 +73,19 @@ def connect(cluster: str, patience: float | None = 600.0) -> Iterator[Cluster]:
                 client: Client = Client(address, set_as_default=False, timeout=ANSWER_SECONDS)
         except (OSError, ValueError) as error:
             raise InputError(f"--cluster {cluster}: no Dask scheduler answers there ({error}).") from None
-        with client:
+        try:
             _wait_for_workers(client, cluster, wanted)
             yield Cluster(client, patience)
+        finally:
+            _close(client)
+
+
+def _close(client: "Client") -> None:
+    """Let go of the workers; a client that has lost its scheduler may fail at it, which is no news then."""
+    try:
+        client.close()
+    except (OSError, RuntimeError) as error:
+        log.debug("the connection to the cluster did not close: %s", error)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """`connectomics adapt`: for a new volume, choose a model and crops to annotate, fine-tune, plan."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -161,7 +162,14 @@ def finetune(
             label_free=label_free,
             device=device,
         )
-    deliver(result, report, "adapt finetune")
+    deliver(result, report, "adapt finetune", below=_gain(result))
+
+
+def _gain(result: Mapping[str, Any]) -> list[str]:
+    before, after = (result.get(key, {}).get("validation_voi_sum") for key in ("scores_before", "scores"))
+    if before is None or after is None:
+        return []
+    return [f"VOI of the crops held out: {before:.3f} before, {after:.3f} after (0 is perfect)"]
 
 
 @adapt.command

@@ -42,6 +42,7 @@ def test_a_run_says_where_it_came_from_and_what_it_came_to(models, done, tmp_pat
     contract = find_model(tmp_path / "run" / "model").contract
     assert report["cubes"] == 3 and report["validation_crops"] == ["crop-04"]
     assert report["minutes_expected"] >= 0 and "validation_voi_sum" in report["scores"]
+    assert report["scores_before"].keys() == report["scores"].keys()
     assert contract.training.source_model.startswith("toy (") and "crop-01" in contract.training.annotations
     assert contract.name == "toy-adapted" and contract.features is not None
     assert json.loads((tmp_path / "run" / "adaptation.json").read_text())["cubes"] == 3
