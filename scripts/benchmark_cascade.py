@@ -41,16 +41,16 @@ from connectomics.cascade.calibrate import calibrate, score_volume
 from connectomics.cascade.calibration import Scored, calls_per_level
 from connectomics.cascade.chunks import coarsened
 from connectomics.cascade.labelled import labelled_volumes
-from connectomics.cascade.plan import Part, Plan, plan_cascade
+from connectomics.cascade.plan import Plan, decide, plan_cascade
 from connectomics.cascade.settings import CalibrationSettings, Cascade, read_cascade
 from connectomics.cascade.theory import Rates, expect
+from connectomics.cascade.tree import Part
 from connectomics.errors import InputError
 from connectomics.evaluation.skeletons import skeleton_scores
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.opening import open_volume
 from connectomics.phantom.phantom import Phantom
 from connectomics.phantom.settings import PhantomSettings
-from connectomics.pipeline.cascade import PLAN_SAMPLE
 from connectomics.pipeline.chunk_scoring import PASSED
 from connectomics.pipeline.phantom import write_phantom
 from connectomics.pipeline.segment import segment_volume
@@ -159,7 +159,7 @@ def measured(group: Path, density: float, cascade: Cascade | None, options) -> d
     out = options.folder / "segmented.zarr"
     planned, began = None, time.perf_counter()
     if cascade is not None:
-        planned = plan(Part(f"{group}/xray"), cascade, PLAN_SAMPLE, 0)
+        planned = decide(Part(f"{group}/xray"), cascade, InferenceSettings(), Silent())
     planning = time.perf_counter() - began
     report, clock, whole = segmented(group, out, cascade)
     stage = [step for step in clock.began if step == "affinities" or step.startswith("cascade-")]

@@ -129,7 +129,10 @@ class Run:
         return {key: round(float(value), 4) for key, value in scores.items()} | {"threshold": threshold}
 
     def train(self, source: str):
-        fine = [size / FACTOR for size in self.image(PARTS[self.data][0], "xray").voxel_size]
+        coarse = [
+            self.image(part, "xray").voxel_size for part in self.parts("fit")
+        ]  # made when first asked for
+        fine = [size / FACTOR for size in coarse[0]]
         values = apply_overrides(read_toml(RECIPES / "translation-judge.toml"), self.changes)
         image = {"xray": "upsampled", "em": "em"}[source]
         background = "true" if self.data == "phantom" else "unlabelled"

@@ -1,8 +1,5 @@
 """From labelled volumes to a cascade file: score every chunk, choose thresholds, measure rates and times."""
 
-import logging
-import math
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,19 +10,15 @@ from connectomics.cascade.calibration import Chosen, Scored, choose_thresholds
 from connectomics.cascade.chunks import coarsened, counts, refined
 from connectomics.cascade.detectors import GROUP, scorer
 from connectomics.cascade.labelled import Labelled, labelled_volumes
-from connectomics.cascade.levels import level_factor, tile_edge
 from connectomics.cascade.settings import (
     CalibrationSettings,
     Cascade,
     CascadeLevel,
-    Detector,
 )
+from connectomics.cascade.timing import detector_seconds, fine_costs
 from connectomics.errors import InputError
 from connectomics.inference.settings import InferenceSettings
-from connectomics.io.volume import Volume
 from connectomics.roi import IntTriple
-
-log = logging.getLogger(__name__)
 
 LOWEST = -1e30
 """Stands for minus infinity in a cascade file: JSON has none."""
@@ -61,8 +54,11 @@ def calibrate(settings: CalibrationSettings, inference: InferenceSettings, progr
         progress.advance("calibrate")
     progress.finish("calibrate")
     design, proof = _split(volumes, settings.design_share)
-    costs = [_detector_seconds(settings, detector, inference) for detector in settings.levels]
-    fine, dense, peak = _fine_costs(settings, inference)
+    costs = [
+        detector_seconds(detector, settings.voxel_size, settings.chunk, inference)
+        for detector in settings.levels
+    ]
+    fine, dense, peak = fine_costs(settings, inference)
     chosen = choose_thresholds(design, proof, costs, fine, settings.promise)
     return Cascade(
         name=settings.name,
@@ -152,72 +148,12 @@ def score_volume(given: Labelled, settings: CalibrationSettings, inference: Infe
     return Scored(scores, factors, given.objects, given.shape)
 
 
-def _detector_seconds(
-    settings: CalibrationSettings, detector: Detector, inference: InferenceSettings
-) -> float:
-    """Seconds a chunk of a coarse level takes in the midst of a volume, reading apart; median of three."""
-    factor = _factor(settings, detector.level)
-    z, y, x = (v * f for v, f in zip(settings.voxel_size, factor, strict=True))
-    noise = np.random.default_rng(0).integers(0, 255, [3 * GROUP * c for c in settings.chunk], np.uint8)
-    volume = Volume(noise, (z, y, x), (0.0, 0.0, 0.0), "noise")
-    score = scorer(detector, volume, settings.chunk, inference)
-    middle = (slice(GROUP, 2 * GROUP),) * 3
-    score(middle)  # compiles
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        score(middle)
-        times.append(time.perf_counter() - began)
-    return sorted(times)[1] / GROUP**3
-
-
 def fitted(scores: NDArray[np.float32], wanted: IntTriple) -> NDArray[np.float32]:
     """Scores for all chunks: where a level lacks a volume's last, cut voxels, the neighbour's stand in."""
     lacking = [(0, max(0, w - n)) for w, n in zip(wanted, scores.shape, strict=True)]
     padded = np.pad(scores, lacking, mode="edge")
     result: NDArray[np.float32] = padded[tuple(slice(0, w) for w in wanted)]
     return result
-
-
-def _fine_costs(settings: CalibrationSettings, inference: InferenceSettings) -> tuple[float, float, float]:
-    """Seconds a chunk in a cascade, and where everything is computed; peak bytes."""
-    if settings.fine_model is None:
-        fine = settings.fine_seconds or 0.0
-        return fine, settings.dense_seconds or fine, 0.0
-    from connectomics.inference.predictor import predictor_for
-    from connectomics.networks.models import find_model
-
-    model = find_model(settings.fine_model)
-    random = np.random.default_rng(0)
-    edges = [max(256, 4 * c) for c in settings.chunk]
-    noise = random.integers(0, 255, edges, np.uint8)
-    read = noise.__getitem__
-    # the core of a cascade's tile: a chunk of its finest coarse level
-    core = tile_edge(settings.chunk, _factor(settings, settings.levels[0].level))
-    found = []
-    for tile in (core, None):
-        predictor = predictor_for(model, inference.model_copy(update={"tile": tile}), read, edges)
-        lattice = predictor.lattice(edges)
-        z, y, x = (slice(0, min(n, c)) for n, c in zip(edges, lattice.core, strict=True))
-        predictor.predict_box(read, edges, (z, y, x))  # compiles
-        times = []
-        for _ in range(3):
-            began = time.perf_counter()
-            predictor.predict_box(read, edges, (z, y, x))
-            times.append(time.perf_counter() - began)
-        chunks = math.prod((s.stop - s.start) / c for s, c in zip((z, y, x), settings.chunk, strict=True))
-        found.append((sorted(times)[1] / chunks, float(predictor.peak_bytes(edges))))
-    log.info(
-        "finest level: %.3g s a chunk in a cascade, %.3g s where all is computed", found[0][0], found[1][0]
-    )
-    return found[0][0], found[1][0], found[0][1]
-
-
-def _factor(settings: CalibrationSettings, level: int) -> IntTriple:
-    """Finest voxels in a voxel of a level of a volume that has it."""
-    shape = tuple(c * 2 ** (level + 1) for c in settings.chunk)
-    blank = Volume(np.broadcast_to(np.uint8(0), shape), settings.voxel_size, (0.0, 0.0, 0.0), "tile")
-    return level_factor(blank, level)
 
 
 def prevalences(volumes: Sequence[Scored]) -> tuple[float, ...]:

@@ -59,6 +59,25 @@ def scorer(detector: Detector, volume: Volume, chunk: IntTriple, inference: Infe
     return ClassicalScorer(detector, volume, chunk, affine)
 
 
+def scores_of(score: Score, box: Box, there: IntTriple) -> NDArray[np.float32]:
+    """Scores of a box of chunks; the neighbour's where the level lacks a volume's last, cut voxels.
+
+    Parameters
+    ----------
+    score
+        Of the level.
+    box
+        Chunks; may reach past the level's last ones.
+    there
+        Chunks that the level has along z, y, x.
+    """
+    z, y, x = (slice(min(s.start, n - 1), min(s.stop, n)) for s, n in zip(box, there, strict=True))
+    found = score((z, y, x))
+    lacking = [(0, s.stop - s.start - n) for s, n in zip(box, found.shape, strict=True)]
+    result: NDArray[np.float32] = np.pad(found, lacking, mode="edge")
+    return result
+
+
 class ClassicalScorer:
     """Scores from grey values: standardised by the volume's mean and deviation, smoothed, and ranked."""
 

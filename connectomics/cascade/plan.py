@@ -8,17 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.blockwise.progress import Progress
-from connectomics.cascade.detectors import Score, scorer
-from connectomics.cascade.levels import Level, meeting, open_level
 from connectomics.cascade.settings import Cascade
+from connectomics.cascade.timing import detector_seconds
+from connectomics.cascade.tree import ChunkTree, Part
 from connectomics.errors import InputError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.opening import open_volume
-from connectomics.roi import IntTriple
 
 DRAWS = 4000
 INTERVAL = (0.05, 0.95)
 """Quantiles of what the draws say: a 90% interval."""
+
+SAMPLES = (32, 256)
+"""Coarsest chunks that a run looks at before it decides whether its cascade pays: more if few leave doubt."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,34 @@ class LevelPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is expected to take; see `plan_cascade`."""
+    """What the network stage of a run is expected to take; see `plan_cascade`.
+
+    Attributes
+    ----------
+    levels : tuple of LevelPlan
+        Calls per level, the finest first.
+    seconds, seconds_low, seconds_high : float
+        Expected on this machine, and a 90% interval.
+    single_level_seconds : float
+        What it would take without a cascade.
+    slowness : float
+        Seconds that the coarsest detector takes here over those it took where the cascade was calibrated.
+    gigabytes_read, gigabytes_written : float
+        Chunks in and affinities out, before compression.
+    peak_bytes : float
+        Memory of the finest network.
+    sampled, sampled_share
+        Coarsest chunks that were looked at.
+    pays : bool
+        Whether the cascade is expected to take less than one level.
+    """
 
     levels: tuple[LevelPlan, ...]
     seconds: float
     seconds_low: float
     seconds_high: float
     single_level_seconds: float
+    slowness: float
     gigabytes_read: float
     gigabytes_written: float
     peak_bytes: float
@@ -58,22 +81,10 @@ class Plan:
     sampled_share: float
     pays: bool
 
-
-@dataclass(frozen=True)
-class Part:
-    """What a plan is for.
-
-    Attributes
-    ----------
-    location, voxel_size
-        The volume, and its voxel size (nm zyx) where it carries none.
-    box : tuple of slice, optional
-        Voxels of a region; default: all.
-    """
-
-    location: str
-    voxel_size: Sequence[float] | None = None
-    box: tuple[slice, slice, slice] | None = None
+    @property
+    def decided(self) -> bool:
+        """Whether the sample leaves no doubt that it pays, or that it does not."""
+        return self.seconds_high < self.single_level_seconds or self.seconds_low > self.single_level_seconds
 
 
 def plan_cascade(
@@ -90,7 +101,8 @@ def plan_cascade(
     Chunks are drawn without replacement, each with the same probability, so the interval holds however
     objects cluster. What was not sampled is drawn DRAWS times from what the sample leaves open: the share
     that passes the coarsest level (Jeffreys' prior), and what those that pass cost below (Bayesian
-    bootstrap; everything below them, where none passed).
+    bootstrap; everything below them, where none passed). Seconds are those of the cascade file, times how
+    much slower than there its coarsest detector is on this machine, which is timed.
 
     Parameters
     ----------
@@ -111,7 +123,7 @@ def plan_cascade(
         raise InputError(f"--sample: at least 8 chunks say something of a volume, got {sample}.")
     finest = open_volume(part.location, part.voxel_size)
     check_voxel_size(cascade, finest.voxel_size, part.location)
-    tree = _Tree(part, finest.shape, cascade, inference)
+    tree = ChunkTree(part, finest.shape, cascade, inference)
     top = math.prod(tree.shapes[-1])
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(top, min(sample, top), replace=False))
@@ -122,7 +134,24 @@ def plan_cascade(
         progress.advance("plan")
     progress.finish("plan")
     draws = project(np.array(rows), top, tree.most, random)
-    return _plan(draws, tree, cascade, finest.dtype.itemsize, len(chosen), top)
+    slowness = detector_slowness(cascade, inference)
+    return _plan(draws, tree, cascade, slowness, finest.dtype.itemsize, len(chosen), top)
+
+
+def decide(part: Part, cascade: Cascade, inference: InferenceSettings, progress: Progress) -> Plan:
+    """Plan from as few chunks as tell whether the cascade pays, the same ones each time."""
+    for sample in SAMPLES:
+        plan = plan_cascade(part, cascade, inference, sample=sample, seed=0, progress=progress)
+        if plan.decided:
+            break
+    return plan
+
+
+def detector_slowness(cascade: Cascade, inference: InferenceSettings) -> float:
+    """Seconds that the coarsest detector takes here over those in the cascade file."""
+    one = cascade.levels[-1]
+    here = detector_seconds(one.detector, cascade.voxel_size, cascade.chunk, inference)
+    return here / one.seconds if one.seconds > 0 else 1.0
 
 
 def check_voxel_size(cascade: Cascade, voxel_size: Sequence[float], location: str) -> None:
@@ -132,67 +161,6 @@ def check_voxel_size(cascade: Cascade, voxel_size: Sequence[float], location: st
             f"{location}: voxel size {tuple(voxel_size)} nm, but cascade '{cascade.name}' was calibrated at "
             f"{cascade.voxel_size} nm: its thresholds mean nothing here. Calibrate one for this volume."
         )
-
-
-class _Tree:
-    """The chunks of all levels of a part of a volume, and which are called below a coarsest one."""
-
-    def __init__(self, part: Part, shape: IntTriple, cascade: Cascade, inference: InferenceSettings) -> None:
-        self.cascade = cascade
-        self.levels: list[Level] = [
-            open_level(part.location, part.voxel_size, one.detector.level) for one in cascade.levels
-        ]
-        self.scores: list[Score] = [
-            scorer(one.detector, level.volume, cascade.chunk, inference)
-            for one, level in zip(cascade.levels, self.levels, strict=True)
-        ]
-        self.factors = [(1, 1, 1), *(level.factor for level in self.levels)]
-        box = part.box or tuple(slice(0, n) for n in shape)
-        self.spans = [meeting(box, cascade.chunk, factor) for factor in self.factors]
-        self.shapes = [[s.stop - s.start for s in spans] for spans in self.spans]
-
-    @property
-    def most(self) -> list[int]:
-        """Calls per level, the finest first, below one coarsest chunk in which everything passes."""
-        return [math.prod(a // b for a, b in zip(self.factors[-1], f, strict=True)) for f in self.factors]
-
-    @property
-    def voxels_read(self) -> list[int]:
-        """Voxels that a call at each level reads, context apart: finest ones, where no level is stored."""
-        stored = [True, *(level.stored for level in self.levels)]
-        each = math.prod(self.cascade.chunk)
-        return [each * (1 if s else math.prod(f)) for s, f in zip(stored, self.factors, strict=True)]
-
-    def coarsest(self, number: int) -> IntTriple:
-        """Place of a coarsest chunk, given its number among those that meet the part."""
-        places = np.unravel_index(number, self.shapes[-1])
-        z, y, x = (s.start + int(i) for s, i in zip(self.spans[-1], places, strict=True))
-        return z, y, x
-
-    def follow(self, index: IntTriple) -> list[int]:
-        """Calls at each level, the finest first, below (and at) one coarsest chunk."""
-        calls = [0] * len(self.shapes)
-        open_ = [index]
-        for level in reversed(range(len(self.levels))):
-            calls[level + 1] = len(open_)
-            passed = [at for at in open_ if self._passes(level, at)]
-            open_ = [child for at in passed for child in self._children(level, at)]
-        calls[0] = len(open_)
-        return calls
-
-    def _passes(self, level: int, index: IntTriple) -> bool:
-        there = self.levels[level].counts(self.cascade.chunk)
-        z, y, x = (min(i, n - 1) for i, n in zip(index, there, strict=True))  # see calibrate.fitted
-        score = self.scores[level]((slice(z, z + 1), slice(y, y + 1), slice(x, x + 1)))
-        return bool(score[0, 0, 0] >= self.cascade.levels[level].threshold)
-
-    def _children(self, level: int, index: IntTriple) -> list[IntTriple]:
-        ratio = [a // b for a, b in zip(self.factors[level + 1], self.factors[level], strict=True)]
-        spans = [
-            range(max(s.start, i * r), min(s.stop, (i + 1) * r))
-            for i, r, s in zip(index, ratio, self.spans[level], strict=True)
-        ]
-        return [(z, y, x) for z in spans[0] for y in spans[1] for x in spans[2]]
 
 
 def project(
@@ -245,15 +213,21 @@ def project(
 
 
 def _plan(
-    draws: NDArray[np.float64], tree: _Tree, cascade: Cascade, itemsize: int, sampled: int, top: int
+    draws: NDArray[np.float64],
+    tree: ChunkTree,
+    cascade: Cascade,
+    slowness: float,
+    itemsize: int,
+    sampled: int,
+    top: int,
 ) -> Plan:
-    costs = np.array([cascade.fine_seconds, *(one.seconds for one in cascade.levels)])
+    costs = slowness * np.array([cascade.fine_seconds, *(one.seconds for one in cascade.levels)])
     seconds = draws @ costs
     low, high = np.quantile(draws, INTERVAL, axis=0)
     voxels = math.prod(cascade.chunk)
     calls = draws.mean(axis=0)
     chunks = [math.prod(shape) for shape in tree.shapes]
-    single = chunks[0] * cascade.dense_seconds
+    single = slowness * chunks[0] * cascade.dense_seconds
     numbers = [0, *(one.detector.level for one in cascade.levels)]
     plans = [
         LevelPlan(number, n, float(c), float(a), float(b))
@@ -266,6 +240,7 @@ def _plan(
         seconds_low=float(seconds_low),
         seconds_high=float(seconds_high),
         single_level_seconds=single,
+        slowness=slowness,
         gigabytes_read=float(calls @ np.array(tree.voxels_read) * itemsize / 1e9),
         gigabytes_written=float(calls[0] * voxels * 3 / 1e9),
         peak_bytes=cascade.fine_bytes,

@@ -8,8 +8,9 @@ from typing import Any
 
 from connectomics.blockwise.progress import Progress
 from connectomics.cascade.calibrate import calibrate
-from connectomics.cascade.plan import Part, plan_cascade
+from connectomics.cascade.plan import decide, plan_cascade
 from connectomics.cascade.settings import CalibrationSettings, Cascade, read_cascade
+from connectomics.cascade.tree import Part
 from connectomics.errors import InputError, OutputExistsError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.files import write_atomically
@@ -21,9 +22,6 @@ from connectomics.pipeline.settings import RegionSettings
 from connectomics.settings import read_toml
 
 log = logging.getLogger(__name__)
-
-PLAN_SAMPLE = 256
-"""Coarsest chunks that a run looks at before it decides whether its cascade pays."""
 
 
 def calibrate_cascade(
@@ -115,7 +113,7 @@ def cascade_for(
             "Choose a cascade and a model for one kind of image."
         )
     part = _part(location, region)
-    plan = plan_cascade(part, found, inference, sample=PLAN_SAMPLE, seed=0, progress=progress)
+    plan = decide(part, found, inference, progress)
     if plan.pays:
         return found
     log.warning(

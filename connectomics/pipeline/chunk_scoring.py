@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from connectomics.blockwise.grid import Block, Box
 from connectomics.cascade.chunks import refined
-from connectomics.cascade.detectors import GROUP, Score, scorer
+from connectomics.cascade.detectors import GROUP, Score, scorer, scores_of
 from connectomics.cascade.levels import Level, meeting, open_level
 from connectomics.cascade.settings import Cascade
 from connectomics.inference.settings import InferenceSettings
@@ -152,14 +152,9 @@ _LOADING = threading.Lock()
 
 
 def _score(score: Score, part: Sequence[slice], where: LevelMap, chunk: IntTriple) -> NDArray[np.float32]:
-    """Scores of a box of chunks of the map; the neighbour's where the level lacks the last ones."""
-    there = where.level.counts(chunk)
-    wanted = [slice(s.start + lo, s.stop + lo) for s, lo in zip(part, where.low, strict=True)]
-    z, y, x = (slice(min(s.start, n - 1), min(s.stop, n)) for s, n in zip(wanted, there, strict=True))
-    found = score((z, y, x))
-    lacking = [(0, w.stop - w.start - n) for w, n in zip(wanted, found.shape, strict=True)]
-    result: NDArray[np.float32] = np.pad(found, lacking, mode="edge")
-    return result
+    """Scores of a box of chunks of the map."""
+    z, y, x = (slice(s.start + lo, s.stop + lo) for s, lo in zip(part, where.low, strict=True))
+    return scores_of(score, (z, y, x), where.level.counts(chunk))
 
 
 def array_name(cascade: Cascade, number: int) -> str:

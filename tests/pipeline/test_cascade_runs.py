@@ -179,7 +179,7 @@ def test_no_such_cascade(volume, model, tmp_path, capsys):
 def test_a_model_that_is_not_there_is_named_before_anything_is_planned(
     between, volume, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("connectomics.pipeline.cascade.plan_cascade", lambda *_, **__: pytest.fail("planned"))
+    monkeypatch.setattr("connectomics.pipeline.cascade.decide", lambda *_, **__: pytest.fail("planned"))
     path = cascade_file(tmp_path, between)
     arguments = ["segment", volume, str(tmp_path / "o.zarr"), "--model", "nothing", "--cascade", str(path)]
     assert run(arguments) == 2
@@ -197,3 +197,15 @@ def test_plan_says_what_a_run_takes(between, volume, tmp_path, capsys):
     assert 0 < said["levels"][0]["calls"] < said["levels"][0]["chunks"]
     assert said["seconds_low"] == pytest.approx(said["seconds"])
     assert said["seconds_high"] == pytest.approx(said["seconds"])
+
+
+def test_a_plan_is_in_seconds_of_this_machine(between, volume, tmp_path, monkeypatch):
+    path, said = cascade_file(tmp_path, between), []
+    for here in (1e-4, 3e-4):
+        monkeypatch.setattr("connectomics.cascade.plan.detector_seconds", lambda *_, here=here: here)
+        report = tmp_path / f"{here}.json"
+        assert run(["cascade", "plan", volume, "--cascade", str(path), "--json", str(report), "--quiet"]) == 0
+        said.append(json.loads(report.read_text()))
+    assert [one["slowness"] for one in said] == pytest.approx([1, 3])
+    for key in ("seconds", "seconds_high", "single_level_seconds"):
+        assert said[1][key] == pytest.approx(3 * said[0][key])
