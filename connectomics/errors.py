@@ -1,7 +1,23 @@
 """The errors a user can meet: what is wrong, what was got, what to do about it."""
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+OF_THE_PATH = frozenset(
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+"""What the system says of a path that cannot be used: the user's to mend, unlike a failing disk."""
 
 
 class ConnectomicsError(Exception):

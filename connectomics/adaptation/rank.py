@@ -70,7 +70,7 @@ def rank_models(
         "ranking": ranking,
         "not_ranked": left,
         "none_fits": none,
-        "advice": _advice(ranking, none),
+        "advice": _advice(ranking, none) + _left_out(left),
         "features": settings.features,
     }
 
@@ -124,6 +124,11 @@ def _or_last(value: float | None) -> float:
     return float("inf") if value is None else value
 
 
+def _left_out(left: Sequence[Report]) -> str:
+    names = ", ".join(f"'{one['model']}'" for one in left)
+    return f" Not compared, and possibly nearer: {names}." if left else ""
+
+
 def _advice(ranking: Sequence[Report], none: bool) -> str:
     if not ranking:
         return "no model could be compared; the reasons are beside their names."
@@ -131,9 +136,9 @@ def _advice(ranking: Sequence[Report], none: bool) -> str:
     rescaled = " (with --rescale)" if best["rescale"] else ""
     if none:
         return (
-            f"none fits: the volume lies farther from every model's training images than those lie from each "
-            f"other. The nearest is '{best['model']}'{rescaled}: annotate some crops (adapt select) and "
-            "fine-tune it (adapt finetune)."
+            "none fits: the volume lies farther from the training images of every model compared than those "
+            f"lie from each other. The nearest is '{best['model']}'{rescaled}: annotate some crops (adapt "
+            "select) and fine-tune it (adapt finetune)."
         )
     return f"'{best['model']}'{rescaled} is nearest" + (
         " and fits." if best["fits"] else ", though only others are within their own spread."

@@ -230,15 +230,15 @@ def _plan(
     single = slowness * chunks[0] * cascade.dense_seconds
     numbers = [0, *(one.detector.level for one in cascade.levels)]
     plans = [
-        LevelPlan(number, n, float(c), float(a), float(b))
+        LevelPlan(number, n, float(c), float(min(a, c)), float(max(b, c)))
         for number, n, c, a, b in zip(numbers, chunks, calls, low, high, strict=True)
     ]
     seconds_low, seconds_high = np.quantile(seconds, INTERVAL)
     return Plan(
         levels=tuple(plans),
         seconds=float(seconds.mean()),
-        seconds_low=float(seconds_low),
-        seconds_high=float(seconds_high),
+        seconds_low=float(min(seconds_low, seconds.mean())),  # rounding apart, or a mean beyond the interval
+        seconds_high=float(max(seconds_high, seconds.mean())),
         single_level_seconds=single,
         slowness=slowness,
         gigabytes_read=float(calls @ np.array(tree.voxels_read) * itemsize / 1e9),

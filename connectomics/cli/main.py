@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from connectomics import __version__
-from connectomics.errors import ConnectomicsError
+from connectomics.errors import OF_THE_PATH, ConnectomicsError
 
 app = App(
     name="connectomics",
     help="Segment X-ray and electron-microscopy volumes of the brain, with errors known.",
     version=__version__,
+    suppress_keyboard_interrupt=False,  # `run` says what to do next
 )
 
 # Each command lives in a module of its own, light to import: what is heavy is imported when it runs.
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
     try:
         app(
             list(arguments) if arguments is not None else None,
@@ -59,15 +60,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
             result_action="return_value",
         )
     except CycloptsError as error:
-        console.print(
-            f"error: {_one_line(error)}", style="red", highlight=False, markup=False, soft_wrap=True
-        )
+        console.print(f"error: {_one_line(error)}", style="red")
         return 2
     except ConnectomicsError as error:
-        console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"error: {error}", style="red")
         return error.exit_code
+    except OSError as error:
+        if error.errno not in OF_THE_PATH:
+            raise
+        console.print(
+            f"error: {error.filename or 'a file'}: {error.strerror}. Check the path, and who may read and "
+            "write there, or name another.",
+            style="red",
+        )
+        return 2
     except KeyboardInterrupt:
-        console.print("interrupted: run the same command again to go on where it stopped", soft_wrap=True)
+        console.print("interrupted: run the same command again to go on where it stopped")
         return 130
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))

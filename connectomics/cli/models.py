@@ -6,7 +6,9 @@ from pathlib import Path
 from cyclopts import App
 
 from connectomics.cli.options import REPORT, Report, deliver
+from connectomics.cli.session import session
 from connectomics.errors import OutputExistsError
+from connectomics.io.staging import appearing
 
 models = App(name="models", help="List, show and export the models at hand.")
 
@@ -61,7 +63,7 @@ def show(name: str, *, report: Report = REPORT) -> None:
 
 
 @models.command
-def export(name: str, folder: Path) -> None:
+def export(name: str, folder: Path, *, report: Report = REPORT) -> None:
     """Copy a model (weights and contract) to a folder.
 
     Parameters
@@ -73,7 +75,10 @@ def export(name: str, folder: Path) -> None:
     """
     from connectomics.networks.models import find_model
 
-    model = find_model(name)
-    if folder.exists():
-        raise OutputExistsError(f"{folder}: exists already. Choose another folder.")
-    shutil.copytree(model.weights.parent, folder)
+    with session(report):
+        model = find_model(name)
+        if folder.exists():
+            raise OutputExistsError(f"{folder}: exists already. Choose another folder.")
+        with appearing(folder) as staged:
+            shutil.copytree(model.weights.parent, staged)
+    deliver({"output": str(folder), "model": model.contract.name}, report, "models export")

@@ -1,6 +1,7 @@
 """Options that every command takes, and the report that every command can write."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from connectomics.errors import OutputExistsError
 from connectomics.io.place import local_path
@@ -49,20 +51,48 @@ def deliver(
     from connectomics.evaluation.scores import json_ready
 
     report = json_ready(report)
-    if settings.json_file is not None:
-        text = json.dumps(report, indent=2) + "\n"
-        try:
-            local_path(settings.json_file, "--json").write_text(text)
-        except OSError as error:
-            raise OutputExistsError(f"--json {settings.json_file}: cannot write it: {error}.") from None
+    path = None if settings.json_file is None else report_file(settings.json_file)
     if not settings.quiet:
-        table = Table(title=title, show_header=False, title_justify="left")
+        table = Table(title=Text(title), show_header=False, title_justify="left")
         for key, value in (report if shown is None else json_ready(shown)).items():
-            table.add_row(key, _shown(value))
-        console = Console()
+            table.add_row(Text(key), Text(_shown(value)))
+        console = Console(markup=False, emoji=False, highlight=False)
         console.print(table)
         for line in below:
-            console.print(line, highlight=False, markup=False)
+            console.print(line)
+    if path is not None:
+        try:
+            path.write_text(json.dumps(report, indent=2) + "\n")
+        except OSError as error:
+            raise OutputExistsError(f"--json {path}: cannot write it: {error}.") from None
+
+
+def report_file(path: Path) -> Path:
+    """The file that --json names, if a report can be written there: it is new, or an earlier report.
+
+    Raises
+    ------
+    OutputExistsError
+        It holds something else, which is not touched; or its folder is not there or cannot be written.
+    """
+    path = local_path(path, "--json")
+    if path.is_dir() or (path.exists() and not _is_report(path)):
+        raise OutputExistsError(
+            f"--json {path}: holds something else than a report; nothing was touched. Name another file."
+        )
+    if not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OutputExistsError(f"--json {path}: cannot be written there. Name a file in a folder that can.")
+    return path
+
+
+def _is_report(path: Path) -> bool:
+    """An empty file, or an object in JSON that is no array's or group's metadata."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if text.strip() else {}
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and "zarr_format" not in values
 
 
 def _shown(value: Any) -> str:

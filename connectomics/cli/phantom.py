@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from connectomics.cli.options import REPORT, RUN, Report, RunOptions, deliver
 from connectomics.cli.session import session
 from connectomics.phantom.settings import PhantomSettings
+from connectomics.roi import int_triple
 
 PHANTOM = PhantomSettings()
 
@@ -14,7 +15,7 @@ PHANTOM = PhantomSettings()
 def phantom(
     out: str,
     *,
-    shape: tuple[int, int, int],
+    shape: tuple[float, float, float],
     modality: Literal["xray", "em", "both"] = "xray",
     truth: bool = False,
     phantom: Annotated[PhantomSettings, Parameter(name="*", group="Phantom")] = PHANTOM,
@@ -42,5 +43,5 @@ def phantom(
     if truth:
         products.append("labels/truth")
     with session(report) as display:
-        result = write_phantom(out, shape, phantom, products, run, display)
+        result = write_phantom(out, int_triple(shape, "--shape"), phantom, products, run, display)
     deliver(result, report, "phantom")

@@ -5,6 +5,8 @@ import importlib.util
 import os
 import sys
 
+from connectomics.cli.options import REPORT, Report, deliver
+from connectomics.cli.session import session
 from connectomics.errors import InputError
 
 WINDOW = "napari_connectomics.widgets.window"
@@ -14,7 +16,9 @@ BINDINGS = ("PySide6", "PyQt6", "PySide2", "PyQt5")
 """Qt for Python, whichever."""
 
 
-def view(*volumes: str, voxel_size: tuple[float, float, float] | None = None) -> None:
+def view(
+    *volumes: str, voxel_size: tuple[float, float, float] | None = None, report: Report = REPORT
+) -> None:
     """Open volumes, outputs, skeletons and errors in napari, with the docks Run, Review and Score.
 
     What `segment`, `predict` or `translate` wrote opens as one set of layers, with the volume that it was
@@ -34,8 +38,12 @@ def view(*volumes: str, voxel_size: tuple[float, float, float] | None = None) ->
     from connectomics.pipeline.layer import on_one_grid
     from connectomics.pipeline.layers import open_layers
 
-    layers = on_one_grid([layer for volume in volumes for layer in open_layers(volume, voxel_size)])
+    with session(report):
+        layers = on_one_grid([layer for volume in volumes for layer in open_layers(volume, voxel_size)])
     _check_there_is_a_screen()
+    if report.json_file is not None:
+        quiet = report.model_copy(update={"quiet": True})
+        deliver({"layers": [layer.location for layer in layers]}, quiet, "view")
     importlib.import_module(WINDOW).open_window(layers)
 
 

@@ -16,6 +16,10 @@ UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 LARGEST_CORE = 128
 """Cores are no longer than this: larger ones save little context, and writing one is not overlapped."""
 
+UNIFORM_CORE = 64
+"""Longest core of a given edge whose input tiles all have one shape: OpenVINO compiles each shape anew, which
+takes 0.1 s, longer than such a tile."""
+
 
 def parse_bytes(text: str) -> int:
     """Read an amount of memory; decimal units count in thousands, so ``8GB`` is 8e9 bytes.
@@ -130,7 +134,13 @@ def choose_tile(budget: int, cost: MemoryCost, shape: Sequence[int], rule: TileR
 def fixed_tile(edge: int, shape: Sequence[int], rule: TileRule) -> TileLattice:
     """The lattice of cores of a given edge (rounded up to the network's divisor)."""
     core = int_triple([math.ceil(edge / divisor) * divisor for divisor in rule.divisor])
-    return TileLattice(int_triple(shape, "shape"), core, rule.margin, rule.divisor)
+    return lattice_of(core, shape, rule)
+
+
+def lattice_of(core: IntTriple, shape: Sequence[int], rule: TileRule) -> TileLattice:
+    """The lattice of given cores; small ones are computed in tiles of one shape."""
+    uniform = max(core) <= UNIFORM_CORE
+    return TileLattice(int_triple(shape, "shape"), core, rule.margin, rule.divisor, uniform)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from connectomics.errors import ModelError
 from connectomics.inference.choice import make_engine
 from connectomics.inference.engines import Engine, Form
 from connectomics.inference.flips import FlipAverage
-from connectomics.inference.memory import MemoryCost, TileRule, choose_tile, fixed_tile
+from connectomics.inference.memory import MemoryCost, TileRule, choose_tile, fixed_tile, lattice_of
 from connectomics.inference.normalisation import Affine, sample_affine
 from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.stream import Stages, paste, run_stream
@@ -75,9 +75,11 @@ class Predictor:
 
         Blocks that are whole multiples of its `core` compute no tile twice.
         """
+        if self.core is not None and self.settings.tile is not None:
+            return lattice_of(self.core, shape, self.rule)
         if self.core is not None:
             begun = TileLattice(int_triple(shape, "shape"), self.core, self.rule.margin, self.rule.divisor)
-            if self.settings.tile is not None or self.cost.allows(begun.largest, self.settings.memory):
+            if self.cost.allows(begun.largest, self.settings.memory):
                 return begun
             logger.warning(
                 "the run was begun with tiles of %s voxels, for which there is no memory here: with smaller "

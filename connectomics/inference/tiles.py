@@ -77,6 +77,20 @@ def input_span(start: int, size: int, core: int, margin: int, divisor: int) -> s
     return slice(low, math.ceil(high / divisor) * divisor)
 
 
+def uniform_span(start: int, size: int, core: int, margin: int, divisor: int) -> slice:
+    """Like `input_span`, of one length for all tiles of an axis: at its ends, more context on the other side.
+
+    Examples
+    --------
+    >>> [uniform_span(start, 250, 64, 8, 8) for start in (0, 64, 128, 192)]
+    [slice(0, 80, None), slice(56, 136, None), slice(120, 200, None), slice(176, 256, None)]
+    """
+    context, end = (math.ceil(n / divisor) * divisor for n in (margin, size))
+    length = min(core + 2 * context, end)
+    low = min(max(0, start - context), end - length)
+    return slice(low, low + length)
+
+
 @dataclass(frozen=True)
 class TileLattice:
     """Cores of a fixed shape, anchored at voxel 0 of a volume.
@@ -94,12 +108,15 @@ class TileLattice:
         Context on each side of a core, voxels; clipped at the volume's faces.
     divisor : IntTriple
         Input tiles are a multiple of it.
+    uniform : bool
+        All input tiles have one shape: `uniform_span`. Else those at the volume's faces are smaller.
     """
 
     shape: IntTriple
     core: IntTriple
     margin: IntTriple
     divisor: IntTriple
+    uniform: bool = False
 
     def __post_init__(self) -> None:
         if min(*self.shape, *self.core, *self.divisor) < 1 or min(self.margin) < 0:
@@ -127,7 +144,7 @@ class TileLattice:
         """The tile at a lattice position (zyx)."""
         core, source, pad = [], [], []
         for i, n, c, m, d in zip(index, self.shape, self.core, self.margin, self.divisor, strict=True):
-            span = input_span(i * c, n, c, m, d)
+            span = (uniform_span if self.uniform else input_span)(i * c, n, c, m, d)
             core.append(slice(i * c, min(n, (i + 1) * c)))
             source.append(slice(span.start, min(span.stop, n)))
             pad.append(max(0, span.stop - n))
@@ -136,6 +153,8 @@ class TileLattice:
     @property
     def largest(self) -> int:
         """Voxels of the largest input tile."""
+        if self.uniform:
+            return math.prod(self.tile((0, 0, 0)).shape)
         longest = [
             max(s.stop - s.start for s in axis_spans(n, c, m, d))
             for n, c, m, d in zip(self.shape, self.core, self.margin, self.divisor, strict=True)

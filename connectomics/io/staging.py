@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from connectomics.errors import ConnectomicsError, InputError, NoSpaceError, OutputExistsError
+from connectomics.errors import OF_THE_PATH, ConnectomicsError, InputError, NoSpaceError, OutputExistsError
 from connectomics.io.place import Place, RemotePath, as_place
 from connectomics.io.transfer import upload
 
@@ -51,11 +51,11 @@ def appearing(target: str | Place) -> Iterator[Path]:
 
 
 def unwritable(error: OSError, what: str) -> ConnectomicsError | None:
-    """The error to show a user whose disk is full or closed to writing; None where it is something else."""
+    """The error to show a user whose disk is full, or who cannot write there; None where it is another."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpaceError(f"{what}: cannot be written: {error.strerror}. Make room there and run again.")
-    if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+    if error.errno not in OF_THE_PATH - {errno.ENOENT}:
         return None
-    return InputError(
-        f"{what}: cannot be written: {error.strerror}. Choose a place that can be written, and run again."
-    )
+    blocked = error.errno in (errno.EEXIST, errno.ENOTDIR)
+    why = "a file is where a folder should be" if blocked else error.strerror
+    return InputError(f"{what}: cannot be written: {why}. Choose a place that can be written, and run again.")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def calibrate_cascade(
     """
     if out.exists() and not overwrite:
         raise OutputExistsError(f"{out}: is there already. Choose another name, or pass --overwrite.")
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise OutputExistsError(f"{out}: cannot be written there. Name a file in a folder that can.")
     settings = CalibrationSettings.parse(read_toml(config), str(config))
     found = calibrate(settings, inference, progress)
     values = found.model_dump(mode="json")

@@ -81,6 +81,8 @@ def examine(
         looks.append(("cluster", lambda: _cluster(run_settings)))
     if volume is not None:
         looks.append(("volume", lambda: _volume(volume, region)))
+    if model is not None and volume is None:
+        looks.append(("model", lambda: _model(model)))
     if volume is not None:
         looks.append(("global step", lambda: _global_step(volume, model, region, inference)))
     if volume is not None and model is not None:
@@ -90,8 +92,16 @@ def examine(
         try:
             findings += look()
         except ConnectomicsError as error:
-            findings.append(Finding(what, "bad", str(error)))
+            if not any(finding.text == str(error) for finding in findings):
+                findings.append(Finding(what, "bad", str(error)))
     return findings
+
+
+def _model(name: str) -> Iterator[Finding]:
+    from connectomics.networks.models import find_model
+
+    contract = find_model(name).contract
+    yield Finding("model", "ok", f"{contract.name}: {contract.modality}, {contract.voxel_size} nm a voxel")
 
 
 def _python() -> Iterator[Finding]:

@@ -59,8 +59,8 @@ def score_submission(
         official tools would fail), ``after_repair`` (True where the figures are those of the repaired file),
         ``notes``, ``oddities``, and ``errors_csv`` where asked for.
     """
-    if settings.errors is not None and local_path(settings.errors, "--errors").is_dir():
-        raise OutputExistsError(f"--errors {settings.errors}: is a folder. Name a CSV file.")
+    if settings.errors is not None:
+        _check_errors_file(local_path(settings.errors, "--errors"))
     asked = chosen_region(settings.split, region)
     truth = read_skeletons(skeletons)
     with open_submission(location, settings.dataset, region.voxel_size, asked) as submission:
@@ -128,6 +128,21 @@ def write_errors(path: Path, found: NodesInRegion, volume: Volume) -> None:
         write_atomically(path, text.getvalue().encode())
     except OSError as error:
         raise OutputExistsError(f"--errors {path}: cannot write it: {error}.") from None
+
+
+def _check_errors_file(path: Path) -> None:
+    """Refuse a file that holds something else than an earlier list of errors."""
+    if path.is_dir():
+        raise OutputExistsError(f"--errors {path}: is a folder. Name a CSV file.")
+    if not path.exists():
+        return
+    header = ",".join(COLUMNS).encode()
+    with path.open("rb") as file:
+        begins = file.read(len(header))
+    if begins not in (b"", header):
+        raise OutputExistsError(
+            f"--errors {path}: holds something else than a list of errors, and was not touched. Name another."
+        )
 
 
 def _overflow(found: NodesInRegion) -> list[str]:

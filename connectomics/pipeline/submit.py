@@ -76,8 +76,12 @@ def pack_submission(
     if region.roi_offset is not None or region.roi_size is not None:
         raise InputError("submit: packs the region of --split; leave out --roi-offset and --roi-size.")
     local_path(out, "the zip")
-    if out.exists() and (out.is_dir() or not overwrite):
+    if out.is_dir():
+        raise OutputExistsError(f"{out}: is a folder. Name a file, such as {out / FILE_NAME}.")
+    if out.exists() and not overwrite:
         raise OutputExistsError(f"{out}: exists already; nothing was touched. Use --overwrite to replace it.")
+    if out.exists() and out.resolve() in (Path(location).resolve(), *Path(location).resolve().parents):
+        raise OutputExistsError(f"{out}: is the segmentation itself, which stays. Name another file.")
     volume = open_volume(location, region.voxel_size)
     box, stride = _fit(volume, SPLITS[split])
     try:

@@ -152,7 +152,24 @@ CASES = [
     ("data fetch xpres", "Did you mean 'xpress'"),
     ("data fetch xpress raw.h5 --cache cache", "has no file 'raw.h5'"),
     ("data fetch fib25", "no file to fetch"),
+    ("submit BAD/a.h5/labels BAD", "is a folder"),
+    # what would be lost
+    ("info BAD/a.h5/raw --json BAD/a.h5", "holds something else than a report"),
+    (f"{EVALUATE} --json BAD/a.h5", "holds something else than a report"),
+    (f"{EVALUATE} --json BAD/notes.txt/r.json", "cannot be written there"),
+    (
+        "score BAD/a.h5/labels --skeletons BAD/one.swc --errors BAD/a.h5",
+        "something else than a list of errors",
+    ),
+    ("submit BAD/a.h5 BAD/a.h5 --overwrite", "is the segmentation itself"),
+    ("submit BAD/a.h5/labels BAD/a.h5 --overwrite", "is the segmentation itself"),
+    # names that the system refuses
+    (f"info {'n' * 300}.h5", "too long"),
+    (f"convert BAD/a.h5/raw {'n' * 300}.zarr", "too long"),
+    ("models export TOY BAD/notes.txt/m", "a file is where a folder should be"),
     # the rest
+    ("doctor --model no-such --device tpu", "tpu"),
+    ("phantom out.zarr --shape 6.5 8 8", "--shape"),
     ("train missing.toml", "no such configuration file"),
     ("train BAD/foreign", "no such configuration file"),
     ("train BAD/notes.txt", "not valid TOML"),

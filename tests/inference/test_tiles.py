@@ -11,9 +11,15 @@ from connectomics.inference.tiles import TileLattice, axis_spans, common_part
 edge = st.integers(1, 70)
 
 
-@given(st.tuples(edge, edge, edge), st.integers(1, 4), st.integers(0, 20), st.sampled_from([1, 4, 16]))
-def test_cores_partition_the_volume_and_inputs_fit_the_network(shape, cores, margin, divisor):
-    lattice = TileLattice(shape, (cores * divisor * 3,) * 3, (margin,) * 3, (divisor,) * 3)
+@given(
+    st.tuples(edge, edge, edge),
+    st.integers(1, 4),
+    st.integers(0, 20),
+    st.sampled_from([1, 4, 16]),
+    st.booleans(),
+)
+def test_cores_partition_the_volume_and_inputs_fit_the_network(shape, cores, margin, divisor, uniform):
+    lattice = TileLattice(shape, (cores * divisor * 3,) * 3, (margin,) * 3, (divisor,) * 3, uniform)
     count = np.zeros(shape, int)
     for tile in lattice.tiles():
         count[tile.core] += 1
@@ -28,6 +34,7 @@ def test_cores_partition_the_volume_and_inputs_fit_the_network(shape, cores, mar
         assert np.prod(tile.shape) <= lattice.largest
         assert tile.prepare(np.zeros([s.stop - s.start for s in tile.source])).shape == tile.shape
     assert (count == 1).all()
+    assert not uniform or len({tile.shape for tile in lattice.tiles()}) == 1
 
 
 def test_a_box_takes_only_the_tiles_that_meet_it():

@@ -8,10 +8,10 @@ import pytest
 from connectomics.blockwise.grid import Grid
 from connectomics.cli.main import run
 from connectomics.inference import predictor, translation_engine
-from connectomics.inference.memory import fixed_tile
+from connectomics.inference.tiles import TileLattice
 from connectomics.io.opening import open_volume
 from connectomics.pipeline.network_stage import _chunks, _sharing
-from tests.pipeline.test_translate import clean, command, translator, volume  # noqa: F401
+from tests.pipeline.test_translate import command, translator, volume  # noqa: F401
 
 
 def chunks_of(block, scale, chunks):
@@ -41,13 +41,19 @@ def test_blocks_that_write_to_one_chunk_are_kept_apart(scale, start, alone, shap
     assert any(apart) is not alone
 
 
-def test_a_run_goes_on_with_the_tiles_it_began_with(clean, volume, translator, tmp_path, monkeypatch):  # noqa: F811
+def test_a_run_goes_on_with_the_tiles_it_began_with(volume, translator, tmp_path, monkeypatch):  # noqa: F811
     """Another device, or another share of the memory, would take others, and the ledger counts by them."""
-    out, edges, calls = tmp_path / "out.zarr", [16, 32], []
-    line = [word for word in command(volume, out, translator) if word not in ("--tile", "16")]
-    monkeypatch.setattr(
-        predictor, "choose_tile", lambda budget, cost, shape, rule: fixed_tile(edges[0], shape, rule)
+    out, whole, edges, calls = tmp_path / "out.zarr", tmp_path / "whole.zarr", [16, 32], []
+    line, again = (
+        [word for word in command(volume, place, translator) if word not in ("--tile", "16")]
+        for place in (out, whole)
     )
+
+    def chosen(budget, cost, shape, rule):
+        return TileLattice(tuple(shape), (edges[0],) * 3, rule.margin, rule.divisor)
+
+    monkeypatch.setattr(predictor, "choose_tile", chosen)
+    assert run(again) == 0
     engine = translation_engine.TranslationEngine.__call__
 
     def interrupted(self, tile):
@@ -61,5 +67,5 @@ def test_a_run_goes_on_with_the_tiles_it_began_with(clean, volume, translator, t
     edges.pop(0)
     assert run(line) == 0
     for name in ("em", "aleatoric", "epistemic"):
-        expected = open_volume(f"{clean}/{name}").read()
+        expected = open_volume(f"{whole}/{name}").read()
         np.testing.assert_array_equal(open_volume(f"{out}/{name}").read(), expected)
