@@ -67,6 +67,7 @@ def calibrate(settings: CalibrationSettings, inference: InferenceSettings, progr
         voxel_size=settings.voxel_size,
         chunk=settings.chunk,
         levels=_levels(settings, chosen, volumes, costs),
+        fine_model=settings.fine_model,
         fine_seconds=fine,
         dense_seconds=dense,
         fine_bytes=peak,

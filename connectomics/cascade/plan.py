@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from connectomics.blockwise.progress import Progress
 from connectomics.cascade.settings import Cascade
-from connectomics.cascade.timing import detector_seconds
+from connectomics.cascade.timing import Costs, recorded_costs
 from connectomics.cascade.tree import ChunkTree, Part
 from connectomics.errors import InputError
 from connectomics.inference.settings import InferenceSettings
@@ -53,11 +53,11 @@ class Plan:
     levels : tuple of LevelPlan
         Calls per level, the finest first.
     seconds, seconds_low, seconds_high : float
-        Expected on this machine, and a 90% interval.
+        Expected, and a 90% interval.
     single_level_seconds : float
         What it would take without a cascade.
     slowness : float
-        Seconds that the coarsest detector takes here over those it took where the cascade was calibrated.
+        Seconds that the finest network takes over those it took where the cascade was calibrated.
     gigabytes_read, gigabytes_written : float
         Chunks in and affinities out, before compression.
     peak_bytes : float
@@ -95,14 +95,14 @@ def plan_cascade(
     sample: int,
     seed: int,
     progress: Progress,
+    costs: Costs | None = None,
 ) -> Plan:
     """Sample coarsest chunks of a volume or region, follow each down its levels, and project the calls.
 
     Chunks are drawn without replacement, each with the same probability, so the interval holds however
     objects cluster. What was not sampled is drawn DRAWS times from what the sample leaves open: the share
     that passes the coarsest level (Jeffreys' prior), and what those that pass cost below (Bayesian
-    bootstrap; everything below them, where none passed). Seconds are those of the cascade file, times how
-    much slower than there its coarsest detector is on this machine, which is timed.
+    bootstrap; everything below them, where none passed).
 
     Parameters
     ----------
@@ -118,6 +118,8 @@ def plan_cascade(
         Of the sample.
     progress
         Told of the chunks.
+    costs
+        Seconds a call; default: those that the cascade file has.
     """
     if sample < 8:
         raise InputError(f"--sample: at least 8 chunks say something of a volume, got {sample}.")
@@ -134,24 +136,17 @@ def plan_cascade(
         progress.advance("plan")
     progress.finish("plan")
     draws = project(np.array(rows), top, tree.most, random)
-    slowness = detector_slowness(cascade, inference)
-    return _plan(draws, tree, cascade, slowness, finest.dtype.itemsize, len(chosen), top)
+    costs = costs or recorded_costs(cascade)
+    return _plan(draws, tree, cascade, costs, finest.dtype.itemsize, len(chosen), top)
 
 
 def decide(part: Part, cascade: Cascade, inference: InferenceSettings, progress: Progress) -> Plan:
-    """Plan from as few chunks as tell whether the cascade pays, the same ones each time."""
+    """Plan from as few chunks as tell whether the cascade pays: the same each time, so nothing is timed."""
     for sample in SAMPLES:
         plan = plan_cascade(part, cascade, inference, sample=sample, seed=0, progress=progress)
         if plan.decided:
             break
     return plan
-
-
-def detector_slowness(cascade: Cascade, inference: InferenceSettings) -> float:
-    """Seconds that the coarsest detector takes here over those in the cascade file."""
-    one = cascade.levels[-1]
-    here = detector_seconds(one.detector, cascade.voxel_size, cascade.chunk, inference)
-    return here / one.seconds if one.seconds > 0 else 1.0
 
 
 def check_voxel_size(cascade: Cascade, voxel_size: Sequence[float], location: str) -> None:
@@ -216,18 +211,17 @@ def _plan(
     draws: NDArray[np.float64],
     tree: ChunkTree,
     cascade: Cascade,
-    slowness: float,
+    costs: Costs,
     itemsize: int,
     sampled: int,
     top: int,
 ) -> Plan:
-    costs = slowness * np.array([cascade.fine_seconds, *(one.seconds for one in cascade.levels)])
-    seconds = draws @ costs
+    seconds = draws @ np.array([costs.fine, *costs.detectors])
     low, high = np.quantile(draws, INTERVAL, axis=0)
     voxels = math.prod(cascade.chunk)
     calls = draws.mean(axis=0)
     chunks = [math.prod(shape) for shape in tree.shapes]
-    single = slowness * chunks[0] * cascade.dense_seconds
+    single = chunks[0] * costs.dense
     numbers = [0, *(one.detector.level for one in cascade.levels)]
     plans = [
         LevelPlan(number, n, float(c), float(min(a, c)), float(max(b, c)))
@@ -240,7 +234,7 @@ def _plan(
         seconds_low=float(min(seconds_low, seconds.mean())),  # rounding apart, or a mean beyond the interval
         seconds_high=float(max(seconds_high, seconds.mean())),
         single_level_seconds=single,
-        slowness=slowness,
+        slowness=costs.fine / cascade.fine_seconds,
         gigabytes_read=float(calls @ np.array(tree.voxels_read) * itemsize / 1e9),
         gigabytes_written=float(calls[0] * voxels * 3 / 1e9),
         peak_bytes=cascade.fine_bytes,

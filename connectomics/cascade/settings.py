@@ -155,6 +155,8 @@ class Cascade(Settings):
     """Voxels of a chunk, at every level."""
     levels: tuple[CascadeLevel, ...] = Field(min_length=1)
     """Coarse levels, the finest first."""
+    fine_model: str | None = None
+    """Model of the finest level whose time a chunk was measured; a plan measures it again."""
     fine_seconds: float = Field(gt=0)
     """Seconds of the finest level a chunk, context included, where it was calibrated."""
     dense_seconds: float = Field(gt=0)

@@ -3,15 +3,21 @@
 import logging
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from connectomics.cascade.detectors import GROUP, scorer
+from connectomics.cascade.detectors import GROUP, Box, scorer
 from connectomics.cascade.levels import level_factor, tile_edge
-from connectomics.cascade.settings import CalibrationSettings, Detector
+from connectomics.cascade.settings import CalibrationSettings, Cascade, Detector
+from connectomics.errors import ModelError
 from connectomics.inference.settings import InferenceSettings
+from connectomics.io.ome_zarr import create_array, create_group
 from connectomics.io.volume import Volume
-from connectomics.roi import IntTriple, Triple
+from connectomics.roi import IntTriple, Triple, int_triple
 
 log = logging.getLogger(__name__)
 
@@ -57,33 +63,106 @@ def fine_costs(settings: CalibrationSettings, inference: InferenceSettings) -> t
     if settings.fine_model is None:
         fine = settings.fine_seconds or 0.0
         return fine, settings.dense_seconds or fine, 0.0
+    # the core of a cascade's tile: a chunk of its finest coarse level
+    core = tile_edge(settings.chunk, _factor(settings.voxel_size, settings.chunk, settings.levels[0].level))
+    fine, peak = network_seconds(settings.fine_model, settings.chunk, core, inference)
+    dense, _ = network_seconds(settings.fine_model, settings.chunk, None, inference)
+    log.info("finest level: %.3g s a chunk in a cascade, %.3g s where all is computed", fine, dense)
+    return fine, dense, peak
+
+
+def network_seconds(
+    name: str, chunk: IntTriple, core: int | None, inference: InferenceSettings
+) -> tuple[float, float]:
+    """Seconds that a network takes here for a chunk, writing what it says included, and its peak bytes.
+
+    Parameters
+    ----------
+    name
+        Of the model.
+    chunk
+        Voxels of a chunk.
+    core
+        Edge of its tiles, voxels; None: the best for a whole volume.
+    inference
+        How it runs.
+    """
     from connectomics.inference.predictor import predictor_for
     from connectomics.networks.models import find_model
 
-    model = find_model(settings.fine_model)
-    random = np.random.default_rng(0)
-    edges = [max(256, 4 * c) for c in settings.chunk]
-    noise = random.integers(0, 255, edges, np.uint8)
-    read = noise.__getitem__
-    # the core of a cascade's tile: a chunk of its finest coarse level
-    core = tile_edge(settings.chunk, _factor(settings.voxel_size, settings.chunk, settings.levels[0].level))
-    found = []
-    for tile in (core, None):
-        predictor = predictor_for(model, inference.model_copy(update={"tile": tile}), read, edges)
-        lattice = predictor.lattice(edges)
-        z, y, x = (slice(0, min(n, c)) for n, c in zip(edges, lattice.core, strict=True))
-        predictor.predict_box(read, edges, (z, y, x))  # compiles
-        times = []
-        for _ in range(3):
+    edges = int_triple([max(256, 4 * c) for c in chunk])
+    read = np.random.default_rng(0).integers(0, 255, edges, np.uint8).__getitem__
+    predictor = predictor_for(find_model(name), inference.model_copy(update={"tile": core}), read, edges)
+    boxes = [tile.core for tile in predictor.lattice(edges).tiles()][-8:]
+    with TemporaryDirectory(prefix="connectomics-") as folder:
+        create_group(Path(folder) / "out.zarr")
+        out = create_array(
+            Path(folder) / "out.zarr",
+            "affinities",
+            shape=(predictor.channels, *edges),
+            dtype=predictor.form.dtype,
+            chunks=(64, 64, 64),
+            voxel_size=(1.0, 1.0, 1.0),
+            offset=(0.0, 0.0, 0.0),
+        )
+        failures: list[Exception] = []
+
+        def stream(some: Sequence[Box]) -> float:
             began = time.perf_counter()
-            predictor.predict_box(read, edges, (z, y, x))
-            times.append(time.perf_counter() - began)
-        chunks = math.prod((s.stop - s.start) / c for s, c in zip((z, y, x), settings.chunk, strict=True))
-        found.append((sorted(times)[1] / chunks, float(predictor.peak_bytes(edges))))
-    log.info(
-        "finest level: %.3g s a chunk in a cascade, %.3g s where all is computed", found[0][0], found[1][0]
-    )
-    return found[0][0], found[1][0], found[0][1]
+            predictor.stream(
+                read, edges, some, lambda i, v: out.write_box(some[i], v), lambda _, e: failures.append(e)
+            )
+            return time.perf_counter() - began
+
+        stream(boxes[:1])  # compiles
+        seconds = stream(boxes)
+    if failures:
+        raise failures[0]
+    voxels = sum(math.prod(s.stop - s.start for s in box) for box in boxes)
+    return seconds * math.prod(chunk) / voxels, float(predictor.peak_bytes(edges))
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds that calls of a cascade take on one machine.
+
+    Attributes
+    ----------
+    fine, dense : float
+        A chunk of the finest level in a cascade, and where everything is computed.
+    detectors : tuple of float
+        A chunk of each coarse level, the finest first.
+    """
+
+    fine: float
+    dense: float
+    detectors: tuple[float, ...]
+
+
+def recorded_costs(cascade: Cascade) -> Costs:
+    """What calls took where the cascade was calibrated."""
+    return Costs(cascade.fine_seconds, cascade.dense_seconds, tuple(one.seconds for one in cascade.levels))
+
+
+def measured_costs(cascade: Cascade, inference: InferenceSettings) -> Costs:
+    """What calls take on this machine.
+
+    Where the finest network is not known, it is taken to be slower than where the cascade was calibrated as
+    much as its coarsest detector is.
+    """
+    size, chunk = cascade.voxel_size, cascade.chunk
+    here = tuple(detector_seconds(one.detector, size, chunk, inference) for one in cascade.levels)
+    there = recorded_costs(cascade)
+    slowness = here[-1] / there.detectors[-1] if there.detectors[-1] else 1.0
+    if cascade.fine_model is not None:
+        core = tile_edge(chunk, _factor(size, chunk, cascade.levels[0].detector.level))
+        try:
+            slowness = network_seconds(cascade.fine_model, chunk, core, inference)[0] / there.fine
+        except ModelError:
+            log.warning(
+                "model '%s' is not here: its time is guessed from that of the detectors", cascade.fine_model
+            )
+    return Costs(slowness * there.fine, slowness * there.dense, here)
 
 
 def _factor(voxel_size: Triple, chunk: IntTriple, level: int) -> IntTriple:

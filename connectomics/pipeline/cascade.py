@@ -9,8 +9,9 @@ from typing import Any
 
 from connectomics.blockwise.progress import Progress
 from connectomics.cascade.calibrate import calibrate
-from connectomics.cascade.plan import decide, plan_cascade
+from connectomics.cascade.plan import check_voxel_size, decide, plan_cascade
 from connectomics.cascade.settings import CalibrationSettings, Cascade, read_cascade
+from connectomics.cascade.timing import measured_costs
 from connectomics.cascade.tree import Part
 from connectomics.errors import InputError, OutputExistsError
 from connectomics.inference.settings import InferenceSettings
@@ -71,10 +72,13 @@ def plan_run(
     inference: InferenceSettings,
     progress: Progress,
 ) -> dict[str, Any]:
-    """What a run would take; see `connectomics.cascade.plan.plan_cascade`."""
+    """What a run would take on this machine; see `connectomics.cascade.plan.plan_cascade`."""
     chosen = read_cascade(cascade)
     part = _part(location, region)
-    return asdict(plan_cascade(part, chosen, inference, sample=sample, seed=seed, progress=progress))
+    check_voxel_size(chosen, open_volume(location, region.voxel_size).voxel_size, location)
+    costs = measured_costs(chosen, inference)
+    plan = plan_cascade(part, chosen, inference, sample=sample, seed=seed, progress=progress, costs=costs)
+    return asdict(plan)
 
 
 def _part(location: str, region: RegionSettings) -> Part:

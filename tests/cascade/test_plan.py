@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from connectomics.cascade.plan import INTERVAL, project
+from connectomics.cascade.settings import Cascade
+from connectomics.cascade.timing import measured_costs, network_seconds
+from connectomics.inference.settings import InferenceSettings
 
 MOST = [64, 8, 1]
 
@@ -53,3 +56,28 @@ def test_a_sample_without_a_find_still_allows_for_some():
     draws = project(rows, 10_000, MOST, np.random.default_rng(0))
     low, high = np.quantile(draws[:, 0], INTERVAL)
     assert low <= 0 < high < 0.05 * 64 * 10_000
+
+
+def test_a_network_is_timed_with_its_writing_and_one_that_is_not_here_is_guessed(model, caplog):
+    fine, peak = network_seconds(str(model), (16, 16, 16), 32, InferenceSettings(engine="torch"))
+    assert fine > 0 and peak > 0
+    level = {"detector": {"level": 1, "method": "dark"}, "threshold": 0.0, "sensitivity": 1.0}
+    cascade = Cascade.parse(
+        {
+            "name": "toy",
+            "modality": "em",
+            "voxel_size": (10.0, 10.0, 10.0),
+            "chunk": (16, 16, 16),
+            "levels": [level | {"false_positive_rate": 0.0, "seconds": 1e-5}],
+            "fine_model": "no-such-model",
+            "fine_seconds": 0.02,
+            "dense_seconds": 0.01,
+            "promise": {},
+            "objects": 10,
+            "lost": 0,
+        }
+    )
+    costs = measured_costs(cascade, InferenceSettings())
+    assert "is not here" in caplog.text
+    assert costs.fine / 0.02 == pytest.approx(costs.detectors[0] / 1e-5)
+    assert costs.dense == pytest.approx(costs.fine / 2)

@@ -202,7 +202,7 @@ def test_plan_says_what_a_run_takes(between, volume, tmp_path, capsys):
 def test_a_plan_is_in_seconds_of_this_machine(between, volume, tmp_path, monkeypatch):
     path, said = cascade_file(tmp_path, between), []
     for here in (1e-4, 3e-4):
-        monkeypatch.setattr("connectomics.cascade.plan.detector_seconds", lambda *_, here=here: here)
+        monkeypatch.setattr("connectomics.cascade.timing.detector_seconds", lambda *_, here=here: here)
         report = tmp_path / f"{here}.json"
         assert run(["cascade", "plan", volume, "--cascade", str(path), "--json", str(report), "--quiet"]) == 0
         said.append(json.loads(report.read_text()))
