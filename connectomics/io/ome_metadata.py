@@ -45,6 +45,8 @@ class Multiscale:
         For each level, one number an axis, in those units.
     where : str
         The file, for messages.
+    labels : bool
+        True where the file says that it is a label image.
     """
 
     axes: str
@@ -53,6 +55,7 @@ class Multiscale:
     scales: tuple[tuple[float, ...], ...]
     translations: tuple[tuple[float, ...], ...]
     where: str
+    labels: bool = False
 
     def geometry(self, level: int, voxel_size: Sequence[float] | None = None) -> tuple[Triple, Triple] | None:
         """Voxel size and offset (low corner) of a level, nm, zyx.
@@ -134,7 +137,8 @@ def parse_multiscale(attributes: Mapping[str, Any], where: str) -> Multiscale | 
     FormatError
         The metadata is there but makes no sense.
     """
-    multiscales = ome_block(attributes).get("multiscales")
+    block = ome_block(attributes)
+    multiscales = block.get("multiscales")
     if not multiscales:
         return None
     try:
@@ -155,7 +159,7 @@ def parse_multiscale(attributes: Mapping[str, Any], where: str) -> Multiscale | 
     if not paths or sorted(names) != sorted(set(names)) or not set("zyx") <= set(names):
         raise GeometryError(f"{where}: expected axes z, y and x, got '{names}' with {len(paths)} levels.")
     scales, translations = (tuple(column) for column in zip(*placed, strict=True))
-    return Multiscale(names, tuple(units), paths, scales, translations, where)
+    return Multiscale(names, tuple(units), paths, scales, translations, where, "image-label" in block)
 
 
 def _dataset(level: Level, channels: bool) -> dict[str, Any]:

@@ -86,6 +86,7 @@ def place(source: Source, voxel_size: Sequence[float] | None, *, channels: bool)
         chunks=_spatial(source, source.chunks),
         shards=_spatial(source, source.shards),
         attributes=source.attributes,
+        labels=source.labels,
     )
 
 

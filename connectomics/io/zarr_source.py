@@ -167,7 +167,8 @@ def _array_source(
     multiscale, path = parent
     if multiscale is not None and path in multiscale.paths:
         index = multiscale.paths.index(path)
-        return _source(array, name, multiscale.axes, multiscale.geometry(index, voxel_size))
+        geometry = multiscale.geometry(index, voxel_size)
+        return _source(array, name, multiscale.axes, geometry, labels=multiscale.labels)
     return _source(array, name, default_axes(array.ndim), None)
 
 
@@ -197,6 +198,7 @@ def _level_source(
         format=f"OME-Zarr {VERSIONS[array.metadata.zarr_format]}",
         levels=len(multiscale.paths),
         attributes=dict(own) if isinstance(own, Mapping) else {},
+        labels=multiscale.labels,
     )
 
 
