@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from connectomics.errors import FormatError, GeometryError, InputError
-from connectomics.io.units import nanometres
+from connectomics.io.units import is_length, nanometres
 from connectomics.roi import Triple, triple
 
 Kind = Literal["image", "label"]
@@ -60,17 +60,17 @@ class Multiscale:
     def geometry(self, level: int, voxel_size: Sequence[float] | None = None) -> tuple[Triple, Triple] | None:
         """Voxel size and offset (low corner) of a level, nm, zyx.
 
-        `voxel_size` (nm, of level 0) counts only where the file states no unit; None comes back where
-        neither is known.
+        `voxel_size` (nm, of level 0) counts only where the file states no unit, or one that is no length
+        known here; None comes back where neither is stated.
         """
         space = [self.axes.index(axis) for axis in "zyx"]
         scale = [self.scales[level][i] for i in space]
         first = [self.scales[0][i] for i in space]
         units = [self.units[i] for i in space]
-        if all(units):
-            factor = [nanometres(str(unit), self.where) for unit in units]
-        elif voxel_size is not None:
+        if voxel_size is not None and not all(is_length(unit) for unit in units):
             factor = [v / s for v, s in zip(triple(voxel_size, "voxel size"), first, strict=True)]
+        elif all(units):
+            factor = [nanometres(str(unit), self.where) for unit in units]
         else:
             return None
         size = [_clean(s * f) for s, f in zip(scale, factor, strict=True)]

@@ -100,8 +100,10 @@ def test_a_missing_unit_needs_a_voxel_size(tmp_path):
     assert volume.offset == (60, 0, 0)  # 20 of their units = 2 voxels = 80 nm, less half a voxel
     assert open_volume(path, SIZE, level=1).voxel_size == (80, 8, 8)
     strange = ome(tmp_path / "b.zarr", stack(4, 6, 8), "zyx", levels, units="parsec")
-    with pytest.raises(GeometryError, match="parsec"):
+    with pytest.raises(GeometryError, match=r"parsec.*--voxel-size"):
         open_volume(strange)
+    assert open_volume(strange, SIZE, level=1).voxel_size == (80, 8, 8)
+    assert open_volume(strange, SIZE).offset == (60, 0, 0)
 
 
 def test_a_stated_voxel_size_wins(tmp_path):
