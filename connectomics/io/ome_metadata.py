@@ -4,6 +4,7 @@ OME-Zarr places voxel centres; everywhere else an offset is the low corner of vo
 between the two is added in `multiscale_attributes` and taken off in `Multiscale.geometry`, nowhere else.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -237,7 +238,7 @@ def _scale_and_translation(
             translation = [a + b for a, b in zip(translation, shift, strict=True)]
         elif one["type"] != "identity":
             raise ValueError(f"transformation of type {one['type']!r}")
-    if min(scale) <= 0:
+    if not all(math.isfinite(v) and v > 0 for v in scale):
         raise ValueError(f"scale {scale} is not positive")
     return tuple(scale), tuple(translation)
 

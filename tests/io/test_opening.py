@@ -197,7 +197,10 @@ def test_a_listed_level_that_is_gone(tmp_path):
         open_volume(path)
 
 
-@pytest.mark.parametrize("bad", [[scale(1, 1)], [scale(0, 1, 1)], [{"type": "affine"}], [{"kind": "scale"}]])
+@pytest.mark.parametrize(
+    "bad",
+    [[scale(1, 1)], [scale(0, 1, 1)], [scale(float("nan"), 1, 1)], [{"type": "affine"}], [{"kind": "scale"}]],
+)
 def test_transformations_that_make_no_sense(tmp_path, bad):
     path = ome(tmp_path / "a.zarr", stack(4, 6, 8), "zyx", [bad])
     with pytest.raises(FormatError, match="metadata cannot be read"):
