@@ -23,6 +23,8 @@ from connectomics.roi import IntTriple, Roi, on_grid
 BLOCK: IntTriple = (128, 256, 256)
 """Voxels (zyx) that are in memory at once: 8 Mvoxel, 128 MB for two volumes of 64-bit labels."""
 
+_NOTHING = "nothing is left to compare."
+
 
 def evaluate(
     segmentation: Volume,
@@ -65,7 +67,7 @@ def evaluate(
     GeometryError
         The inputs do not share a voxel grid, or no voxel.
     InputError
-        An input is not a label volume.
+        An input is not a label volume, or nothing of the truth lies in the region and under the mask.
     """
     volumes = [segmentation] + ([truth] if isinstance(truth, Volume) else [])
     for volume in volumes:
@@ -77,9 +79,14 @@ def evaluate(
         table, grid = VoiTable(), Grid(counted.segmentation.shape, BLOCK)
         for contingency in map_blocks("evaluate", grid, counted, pool or Threads(1), progress):
             table.add_contingency(contingency)
+        if not table.contingency.voxels:
+            raise InputError(_nothing_labelled(*counted.others))
         losses = [loss.as_dict() for loss in table.worst(worst)]
         return dict(json_ready(table.scores() | ({"worst": losses} if worst else {})))
-    return _with_skeletons(segmentation.crop(region), truth.crop(region), mask, worst)
+    inside = truth.crop(region)
+    if not len(inside):
+        raise InputError(_nothing_inside(truth, region))
+    return _with_skeletons(segmentation.crop(region), inside, mask, worst)
 
 
 def common_region(reference: Volume, others: list[Volume], roi: Roi | None = None) -> Roi:
@@ -134,11 +141,34 @@ class _Counted:
         return count_contingency(found, truth, any_channel(mask[0]) if mask else None)
 
 
+def _nothing_labelled(truth: Volume, mask: Volume | None = None) -> str:
+    """Why no voxel of the region counted."""
+    where = f"from {truth.roi.offset} to {truth.roi.end} nm (z y x)"
+    if mask is not None:
+        if not any(mask.read_box(block.box).any() for block in Grid(mask.shape, BLOCK)):
+            return f"{mask.name}: the mask is 0 everywhere {where}: {_NOTHING}"
+        where += f", where the mask {mask.name} is not 0"
+    return f"{truth.name}: the truth has no label but 0, which is left out, {where}: {_NOTHING}"
+
+
+def _nothing_inside(truth: Skeletons, region: Roi) -> str:
+    """Why no node of the region counted."""
+    if not len(truth):
+        return f"the skeletons hold no node: {_NOTHING}"
+    low, high = truth.nodes.min(axis=0).tolist(), truth.nodes.max(axis=0).tolist()
+    return (
+        f"no skeleton node lies in the region compared, {region.offset} to {region.end} nm (z y x); the "
+        f"skeletons span {low} to {high} nm: {_NOTHING} Check their units and the volume's offset."
+    )
+
+
 def _with_skeletons(
     segmentation: Volume, truth: Skeletons, mask: Volume | None, worst: int
 ) -> dict[str, Any]:
     if mask is not None:
         truth = _masked(truth, mask)
+        if not len(truth):
+            raise InputError(f"{mask.name}: the mask is 0 at every skeleton node of the region: {_NOTHING}")
     where = (segmentation.shape, segmentation.voxel_size, segmentation.offset)
     labels = labels_at_nodes(segmentation.read_box, *where, truth.nodes)
     scores: dict[str, Any] = dict(skeleton_scores(labels, truth))

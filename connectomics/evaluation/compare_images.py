@@ -66,7 +66,7 @@ def evaluate_image(
     GeometryError
         The inputs do not share a voxel grid, or no voxel.
     InputError
-        An input is no grey image.
+        An input is no grey image, or the mask leaves nothing.
     """
     for volume in (found, truth):
         _check_grey(volume)
@@ -79,6 +79,8 @@ def evaluate_image(
     sums = TranslationSums.empty()
     for part in map_blocks("evaluate", Grid(found.shape, BLOCK), work, pool or Threads(1), progress):
         sums.add(part)
+    if mask is not None and not sums.errors[0]:
+        raise InputError(f"{mask.name}: the mask is 0 everywhere in the region: nothing is left to compare.")
     return dict(json_ready(sums.scores(how.span)))
 
 

@@ -4,12 +4,13 @@ OME-Zarr places voxel centres; everywhere else an offset is the low corner of vo
 between the two is added in `multiscale_attributes` and taken off in `Multiscale.geometry`, nowhere else.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from connectomics.errors import FormatError, GeometryError, InputError
-from connectomics.io.units import nanometres
+from connectomics.io.units import is_length, nanometres
 from connectomics.roi import Triple, triple
 
 Kind = Literal["image", "label"]
@@ -45,6 +46,8 @@ class Multiscale:
         For each level, one number an axis, in those units.
     where : str
         The file, for messages.
+    labels : bool
+        True where the file says that it is a label image.
     """
 
     axes: str
@@ -53,21 +56,22 @@ class Multiscale:
     scales: tuple[tuple[float, ...], ...]
     translations: tuple[tuple[float, ...], ...]
     where: str
+    labels: bool = False
 
     def geometry(self, level: int, voxel_size: Sequence[float] | None = None) -> tuple[Triple, Triple] | None:
         """Voxel size and offset (low corner) of a level, nm, zyx.
 
-        `voxel_size` (nm, of level 0) counts only where the file states no unit; None comes back where
-        neither is known.
+        `voxel_size` (nm, of level 0) counts only where the file states no unit, or one that is no length
+        known here; None comes back where neither is stated.
         """
         space = [self.axes.index(axis) for axis in "zyx"]
         scale = [self.scales[level][i] for i in space]
         first = [self.scales[0][i] for i in space]
         units = [self.units[i] for i in space]
-        if all(units):
-            factor = [nanometres(str(unit), self.where) for unit in units]
-        elif voxel_size is not None:
+        if voxel_size is not None and not all(is_length(unit) for unit in units):
             factor = [v / s for v, s in zip(triple(voxel_size, "voxel size"), first, strict=True)]
+        elif all(units):
+            factor = [nanometres(str(unit), self.where) for unit in units]
         else:
             return None
         size = [_clean(s * f) for s, f in zip(scale, factor, strict=True)]
@@ -134,7 +138,8 @@ def parse_multiscale(attributes: Mapping[str, Any], where: str) -> Multiscale | 
     FormatError
         The metadata is there but makes no sense.
     """
-    multiscales = ome_block(attributes).get("multiscales")
+    block = ome_block(attributes)
+    multiscales = block.get("multiscales")
     if not multiscales:
         return None
     try:
@@ -155,7 +160,7 @@ def parse_multiscale(attributes: Mapping[str, Any], where: str) -> Multiscale | 
     if not paths or sorted(names) != sorted(set(names)) or not set("zyx") <= set(names):
         raise GeometryError(f"{where}: expected axes z, y and x, got '{names}' with {len(paths)} levels.")
     scales, translations = (tuple(column) for column in zip(*placed, strict=True))
-    return Multiscale(names, tuple(units), paths, scales, translations, where)
+    return Multiscale(names, tuple(units), paths, scales, translations, where, "image-label" in block)
 
 
 def _dataset(level: Level, channels: bool) -> dict[str, Any]:
@@ -233,7 +238,7 @@ def _scale_and_translation(
             translation = [a + b for a, b in zip(translation, shift, strict=True)]
         elif one["type"] != "identity":
             raise ValueError(f"transformation of type {one['type']!r}")
-    if min(scale) <= 0:
+    if not all(math.isfinite(v) and v > 0 for v in scale):
         raise ValueError(f"scale {scale} is not positive")
     return tuple(scale), tuple(translation)
 

@@ -1,5 +1,6 @@
 """Open any volume: find it, read what its file says, arrange its axes and place it in the world."""
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -62,7 +63,24 @@ def open_source(
         if min(voxel_size) <= 0:
             raise GeometryError(f"--voxel-size: must be positive, got {voxel_size} nm.")
     found = locate(location)
-    return _reader(found.format)(found, level, voxel_size)
+    source = _reader(found.format)(found, level, voxel_size)
+    _check_stated(source)
+    return source
+
+
+def _check_stated(source: Source) -> None:
+    """Refuse a place in space that no volume can have, whatever the format that states it."""
+    size, offset = source.voxel_size, source.offset
+    if size is not None and (len(size) != 3 or not all(math.isfinite(v) and v > 0 for v in size)):
+        raise GeometryError(
+            f"{source.name}: the voxel size (resolution) in it must be three positive numbers (nm, z y x), "
+            f"got {list(size)}. Correct its metadata."
+        )
+    if offset is not None and (len(offset) != 3 or not all(map(math.isfinite, offset))):
+        raise GeometryError(
+            f"{source.name}: the offset in it must be three finite numbers (nm, z y x), got {list(offset)}. "
+            "Correct its metadata."
+        )
 
 
 def place(source: Source, voxel_size: Sequence[float] | None, *, channels: bool) -> Volume:
@@ -86,6 +104,7 @@ def place(source: Source, voxel_size: Sequence[float] | None, *, channels: bool)
         chunks=_spatial(source, source.chunks),
         shards=_spatial(source, source.shards),
         attributes=source.attributes,
+        labels=source.labels,
     )
 
 

@@ -10,8 +10,9 @@ from connectomics.settings import Settings
 class ConvertSettings(Settings):
     """How a converted volume is stored."""
 
-    labels: bool = False
-    """The volume holds labels: coarser levels by the commonest label, not the mean."""
+    labels: bool | None = None
+    """The volume holds labels: coarser levels by the commonest label, not the mean. By default it does where
+    its OME-Zarr metadata says so (image-label) or its type is unsigned, of 32 or 64 bits."""
     levels: int | None = Field(default=None, ge=1)
     """Resolutions in all, the finest included; by default until the volume fits in one chunk."""
     chunk: int = Field(default=64, ge=1)

@@ -45,5 +45,5 @@ def read_npz(path: Path) -> Skeletons:
             ids=np.repeat(arrays["ids"].astype(np.int64), starts[1:] - starts[:-1]),
             radii=arrays.get("radius_nm", np.full(len(vertices), np.nan)).astype(np.float64),
         )
-    except (ValueError, InputError) as error:
+    except (ValueError, TypeError, IndexError, InputError) as error:
         raise FormatError(f"{path}: its arrays do not fit together ({error}).") from None

@@ -32,6 +32,8 @@ class Source:
         Resolutions in the file.
     attributes : mapping
         Own attributes.
+    labels : bool
+        True where the file says that it holds labels.
     """
 
     array: ArrayLike
@@ -44,6 +46,7 @@ class Source:
     shards: Sequence[int] | None = None
     levels: int = 1
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    labels: bool = False
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from connectomics.errors import FormatError, GeometryError, InputError
+from connectomics.errors import ConnectomicsError, FormatError, GeometryError, InputError
 from connectomics.io.locate import locate
 from connectomics.io.opening import open_source, place
 from connectomics.io.source import Source
@@ -68,7 +68,8 @@ def open_submission(
     voxel_size
         nm, zyx, for a file that states none.
     region
-        The region to be scored, nm; it places a file that states neither voxel size nor offset.
+        The region to be scored, nm; it places a file that states neither voxel size nor offset, and a zip's
+        file must fill it exactly where it is one of `SPLITS`.
 
     Raises
     ------
@@ -76,16 +77,32 @@ def open_submission(
         There is no such file or data set, it is damaged, or it says too little to be placed in space.
     """
     path = Path(location).expanduser()
-    if path.is_file() and zipfile.is_zipfile(path):
-        with tempfile.TemporaryDirectory(prefix="connectomics-") as folder:
-            file, faults = _unpack(path, Path(folder))
-            yield _look_over(f"{file}", data_set, voxel_size, region, faults)
-    else:
-        yield _look_over(location, data_set, voxel_size, region, [])
+    if not _is_zip(path):
+        yield _look_over(_source(location, data_set), voxel_size, region)
+        return
+    with tempfile.TemporaryDirectory(prefix="connectomics-") as folder:
+        file, member, faults = _unpack(path, Path(folder))
+        try:
+            source = _source(f"{file}", data_set)
+        except ConnectomicsError as error:
+            raise type(error)(str(error).replace(f"{file}", f"{path}/{member}")) from None
+        inner = source.name.removeprefix(f"{file}").strip("/")
+        source = replace(source, name=source.name.replace(f"{file}", f"{path}/{member}"))
+        found = _look_over(source, voxel_size, region)
+        faults += [*found.faults, *_refused(found.volume, inner, region)]
+        yield replace(found, faults=tuple(faults))
 
 
-def _unpack(path: Path, folder: Path) -> tuple[Path, list[str]]:
-    """The HDF5 file of a zip, unpacked under a name of ours, and what the official check says to the zip."""
+def _is_zip(path: Path) -> bool:
+    """True also for a zip whose end, with the list of what is in it, is lost."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(path)
+
+
+def _unpack(path: Path, folder: Path) -> tuple[Path, str, list[str]]:
+    """The HDF5 file of a zip under a name of ours, its own name, and what the official check says of both."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if not m.is_dir()]
@@ -105,32 +122,41 @@ def _unpack(path: Path, folder: Path) -> tuple[Path, list[str]]:
             with archive.open(found[0]) as packed, target.open("wb") as stream:
                 shutil.copyfileobj(packed, stream, 1 << 20)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise FormatError(f"{path}: the zip is damaged or truncated ({error}).") from None
+        raise FormatError(
+            f"{path}: the zip is damaged or truncated ({error}). Copy or make it again."
+        ) from None
     if names == [FILE_NAME]:
-        return target, []
-    return target, [f"the zip must hold exactly one file, {FILE_NAME}; it holds {', '.join(names)}"]
+        return target, FILE_NAME, []
+    fault = f"the zip must hold exactly one file, {FILE_NAME}; it holds {', '.join(names)}"
+    return target, found[0].filename, [fault]
 
 
-def _look_over(
-    location: str,
-    data_set: str | None,
-    voxel_size: Sequence[float] | None,
-    region: Roi | None,
-    faults: list[str],
-) -> Submission:
-    source = _source(location, data_set)
+def _refused(volume: Volume, data_set: str, region: Roi | None) -> list[str]:
+    """What the official check refuses in a zip's file; where `region` is no split's, any split's will do."""
+    faults = []
+    if data_set != DATA_SET:
+        faults.append(f"its data set is named '{data_set}', and the official check opens '{DATA_SET}' alone")
+    if volume.voxel_size != SUBMISSION_VOXEL_SIZE:
+        faults.append(f"its voxel size is {volume.voxel_size} nm, not {SUBMISSION_VOXEL_SIZE}")
+    regions = [one for one in SPLITS.values() if one == region] or list(SPLITS.values())
+    if volume.roi not in regions:
+        asked = " or ".join(dict.fromkeys(f"{one.offset} to {one.end}" for one in regions))
+        faults.append(f"it spans {volume.roi.offset} to {volume.roi.end} nm, and the challenge's is {asked}")
+    return faults
+
+
+def _look_over(source: Source, voxel_size: Sequence[float] | None, region: Roi | None) -> Submission:
+    faults = []
     official = source.format == "HDF5"
     dtype = np.dtype(source.array.dtype)
     if official and dtype != np.uint64:
-        faults = [*faults, f"its type is {dtype}, and the official scorer takes uint64 alone"]
+        faults.append(f"its type is {dtype}, and the official scorer takes uint64 alone")
     if official and len(source.array.shape) != 3:
-        faults = [
-            *faults,
-            f"its shape {tuple(source.array.shape)} is not 3-D, and the official scorer takes z y x alone",
-        ]
+        shape = tuple(source.array.shape)
+        faults.append(f"its shape {shape} is not 3-D, and the official scorer takes z y x alone")
     volume, missing = _placed(source, voxel_size, region)
     if official and missing:
-        faults = [*faults, missing]
+        faults.append(missing)
     exact = volume.voxel_size, volume.offset
     whole = _whole_nm(exact[0]), _whole_nm(exact[1])
     notes = []

@@ -1,5 +1,6 @@
 """SWC: one node a line, ``number type x y z radius parent``, positions and radii in nm of the world frame."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,16 @@ from numpy.typing import NDArray
 
 from connectomics.errors import FormatError, InputError
 from connectomics.io.place import Place
-from connectomics.io.skeletons import Skeletons
+from connectomics.io.skeletons import Skeletons, connected_pieces
 from connectomics.io.staging import appearing
 
 _UNDEFINED = 0
 """SWC's structure type of a node of unknown kind."""
+
+_NUMBERED = ((0, "number"), (6, "parent"))
+"""Columns that hold the numbers of nodes."""
+
+_LIMIT = 2**63
 
 
 def read_swc_file(path: Path) -> Skeletons:
@@ -20,7 +26,7 @@ def read_swc_file(path: Path) -> Skeletons:
     Raises
     ------
     FormatError
-        A line is no SWC node, or a parent is missing.
+        A line is no SWC node, a parent is missing, or parents lead in a circle.
     """
     return _read(path, _id_of(path, otherwise=1))
 
@@ -31,12 +37,15 @@ def read_swc_folder(folder: Path) -> Skeletons:
     Raises
     ------
     FormatError
-        There is no SWC file, one is not named by a number, or one cannot be read.
+        There is no SWC file, one is not named by a number, two by the same, or one cannot be read.
     """
     paths = [path for path in folder.iterdir() if path.suffix.lower() == ".swc"]
     if not paths:
         raise FormatError(f"{folder}: a folder with no .swc files in it. Name a folder of skeletons.")
     numbered = sorted((_id_of(path, otherwise=None), path) for path in paths)
+    for (one, first), (other, second) in itertools.pairwise(numbered):
+        if one == other:
+            raise FormatError(f"{folder}: {first.name} and {second.name} both name skeleton {one}. Keep one.")
     parts = [_read(path, skeleton_id) for skeleton_id, path in numbered]
     starts = np.cumsum([0, *(len(part) for part in parts)])
     return Skeletons(
@@ -102,38 +111,81 @@ def _parents(skeletons: Skeletons) -> NDArray[np.int64]:
 
 
 def _read(path: Path, skeleton_id: int) -> Skeletons:
+    # bytes: comments are in any encoding, and only a line's end ends a line
+    lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
+    rows = [line.split()[:7] for line in lines if line.strip() and not line.lstrip().startswith(b"#")]
     try:
-        lines = path.read_text().splitlines()
-        rows = [line.split()[:7] for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        table = np.array(rows, np.float64).reshape(-1, 7)
-    except (UnicodeDecodeError, ValueError):
+        table = np.array([[float(value) for value in row[2:6]] for row in rows], np.float64).reshape(-1, 4)
+        names, parents = (_whole([row[column] for row in rows], path, what) for column, what in _NUMBERED)
+    except (IndexError, ValueError):
         raise FormatError(
             f"{path}: not a skeleton: expected SWC lines 'number type x y z radius parent', "
             "an XPRESS pickle or an npz."
         ) from None
     if not len(table):
         raise FormatError(f"{path}: an SWC file without nodes.")
-    names, parents = table[:, 0].astype(np.int64), table[:, 6].astype(np.int64)
-    index = {int(name): i for i, name in enumerate(names)}
+    radii = np.where(table[:, 3] > 0, table[:, 3], np.nan)
+    try:
+        return Skeletons(
+            nodes=table[:, [2, 1, 0]],
+            edges=_edges(names, parents, path),
+            ids=np.full(len(table), skeleton_id, np.int64),
+            radii=radii,
+        )
+    except FormatError:
+        raise
+    except InputError as error:
+        raise FormatError(f"{path}: {error}") from None
+
+
+def _whole(values: list[bytes], path: Path, what: str) -> NDArray[np.int64]:
+    """Numbers of nodes, exactly; files may write them as 7.0."""
+    numbers = []
+    for value in values:
+        try:
+            number = int(value)
+        except ValueError:
+            real = float(value)
+            number = int(real) if real.is_integer() else _LIMIT
+        if abs(number) >= _LIMIT:
+            raise FormatError(
+                f"{path}: the {what} of an SWC node should be a whole number below 2^63, "
+                f"got {value.decode()}. Correct that line."
+            )
+        numbers.append(number)
+    return np.array(numbers, np.int64)
+
+
+def _edges(names: NDArray[np.int64], parents: NDArray[np.int64], path: Path) -> NDArray[np.int64]:
+    """Pairs (node, parent) of a file's lines, which must make trees."""
+    index = {name: i for i, name in enumerate(names.tolist())}
     if len(index) != len(names):
         raise FormatError(f"{path}: two SWC nodes have the same number.")
-    unknown = sorted({int(p) for p in parents[parents >= 0]} - set(index))
+    unknown = sorted(set(parents[parents >= 0].tolist()) - set(index))
     if unknown:
         raise FormatError(f"{path}: parent {unknown[0]} of an SWC node is not in the file.")
-    edges = [(i, index[int(parent)]) for i, parent in enumerate(parents) if parent >= 0]
-    radii = np.where(table[:, 5] > 0, table[:, 5], np.nan)
-    return Skeletons(
-        nodes=table[:, [4, 3, 2]],
-        edges=np.array(edges, np.int64).reshape(-1, 2),
-        ids=np.full(len(table), skeleton_id, np.int64),
-        radii=radii,
-    )
+    own = names[(names == parents) & (parents >= 0)].tolist()
+    if own:
+        raise FormatError(f"{path}: SWC node {own[0]} is its own parent. A root has the parent -1.")
+    pairs = [(i, index[parent]) for i, parent in enumerate(parents.tolist()) if parent >= 0]
+    edges = np.array(pairs, np.int64).reshape(-1, 2)
+    piece = connected_pieces(len(names), edges)
+    astray = names[~np.isin(piece, piece[parents < 0])].tolist()
+    if astray:
+        raise FormatError(
+            f"{path}: the parents of SWC node {astray[0]} lead in a circle and to no root. "
+            "A root has the parent -1."
+        )
+    return edges
 
 
 def _id_of(path: Path, otherwise: int | None) -> int:
     try:
-        return int(path.stem)
+        number = int(path.stem)
     except ValueError:
-        if otherwise is None:
-            raise FormatError(f"{path}: expected SWC files named by number, such as 17.swc.") from None
-        return otherwise
+        number = _LIMIT
+    if abs(number) < _LIMIT:
+        return number
+    if otherwise is None:
+        raise FormatError(f"{path}: expected SWC files named by number, such as 17.swc.")
+    return otherwise

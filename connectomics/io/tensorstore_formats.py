@@ -1,6 +1,7 @@
 """N5 and Neuroglancer precomputed volumes, read lazily through tensorstore."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from connectomics.errors import FormatError, InputError
 from connectomics.io.locate import Location, missing_data_set
 from connectomics.io.source import Source
 from connectomics.io.units import is_length, nanometres
+
+_SPECIFICATION = re.compile(r" \[(?:tensorstore_spec|source locations)=")
+"""Where tensorstore's messages go on to all that it was asked."""
 
 
 class TensorStoreArray:
@@ -52,14 +56,16 @@ def read_precomputed(location: Location, level: int, voxel_size: Sequence[float]
     scales = info.get("scales", [])
     if location.inner:
         raise missing_data_set(location.container, location.inner, ["the volume itself"])
+    if not isinstance(scales, list) or not all(isinstance(scale, Mapping) for scale in scales):
+        raise FormatError(f"{location.name}: 'scales' in its info is no list of scales. Make the info again.")
     if not 0 <= level < len(scales):
         raise InputError(f"{location.name}: no level {level}; it has {len(scales)} (0 is the finest).")
+    resolution = _three(scales[level], "resolution", location.name)
+    start = _three({"voxel_offset": (0, 0, 0), **scales[level]}, "voxel_offset", location.name)
     array = _open(
         {"driver": "neuroglancer_precomputed", "kvstore": _kvstore(location.container), "scale_index": level},
         location.name,
     )
-    resolution = [float(v) for v in scales[level]["resolution"]]
-    start = [float(v) for v in scales[level].get("voxel_offset", (0, 0, 0))]
     return Source(
         array=array,
         axes="xyzc",
@@ -102,7 +108,13 @@ def read_n5(location: Location, level: int, voxel_size: Sequence[float] | None) 
         folder = root / there[0].split(" ")[0]
         metadata = _n5_attributes(folder)
     array = _open({"driver": "n5", "kvstore": _kvstore(str(folder))}, str(folder))
-    size, offset = _n5_geometry(metadata, group)
+    try:
+        size, offset = _n5_geometry(metadata, group)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"{folder}: the voxel size in its attributes.json cannot be read ({type(error).__name__}: "
+            f"{error}). Correct pixelResolution, resolution or transform there."
+        ) from None
     return Source(
         array=array,
         axes="xyzct"[: len(array.shape)],
@@ -120,9 +132,11 @@ def _n5_geometry(
 ) -> tuple[list[float] | None, list[float] | None]:
     """Voxel size and offset (nm, zyx) as far as a unit is stated."""
     transform = metadata.get("transform")
-    if isinstance(transform, Mapping) and transform.get("units"):
+    transform = transform if isinstance(transform, Mapping) else {}
+    units = transform.get("units")
+    if units and all(is_length(unit) for unit in units):
         # stated z first, voxel centres
-        factor = [nanometres(unit, "N5") for unit in transform["units"]]
+        factor = [nanometres(unit, "N5") for unit in units]
         size = [float(s) * f for s, f in zip(transform["scale"], factor, strict=True)][:3]
         shift = transform.get("translate") or [0.0] * 3
         centre = [float(t) * f for t, f in zip(shift, factor, strict=True)][:3]
@@ -144,6 +158,19 @@ def _n5_resolution(metadata: Mapping[str, Any]) -> list[float] | None:
     if not values or len(values) < 3 or len(units) < 3 or not all(is_length(u) for u in units[:3]):
         return None
     return [float(v) * nanometres(str(u), "N5") for v, u in zip(values[:3], units[:3], strict=True)]
+
+
+def _three(stated: Mapping[str, Any], key: str, name: str) -> list[float]:
+    try:
+        values = [float(v) for v in stated[key]]
+    except (KeyError, TypeError, ValueError):
+        values = []
+    if len(values) != 3:
+        raise FormatError(
+            f"{name}: its info should state '{key}' of every scale as three numbers (x y z), "
+            f"got {stated.get(key)!r}. Correct it, or make the volume again."
+        )
+    return values
 
 
 def _list_n5(root: Path) -> list[str]:
@@ -179,4 +206,5 @@ def _open(specification: Mapping[str, Any], name: str) -> TensorStoreArray:
     try:
         return TensorStoreArray(specification)
     except Exception as error:
-        raise FormatError(f"{name}: cannot be opened ({str(error).splitlines()[0]}).") from error
+        detail = _SPECIFICATION.split(str(error).splitlines()[0])[0]
+        raise FormatError(f"{name}: cannot be opened ({detail}). Copy or make the volume again.") from error

@@ -48,6 +48,8 @@ class Volume:
         How the spatial axes are stored, where they are stored in pieces.
     attributes : mapping
         What else the file says of the array, such as the offsets of its affinity channels.
+    labels : bool
+        True where the file says that it holds labels.
     """
 
     array: ArrayLike
@@ -57,6 +59,7 @@ class Volume:
     chunks: IntTriple | None = None
     shards: IntTriple | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    labels: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "voxel_size", triple(self.voxel_size, f"{self.name}: voxel size"))

@@ -10,6 +10,9 @@ from connectomics.io.ome_metadata import OWN_KEY, VERSIONS, Multiscale, parse_mu
 from connectomics.io.place import Place, RemotePath, as_place
 from connectomics.io.source import Source, default_axes
 
+_AXES = {axis: axis for axis in "tczyx"} | {"time": "t", "channel": "c", "channels": "c"}
+"""Letter of each name that an array may give its axes."""
+
 
 def read_zarr(location: Location, level: int, voxel_size: Sequence[float] | None) -> Source:
     """Open one level of an OME-Zarr image or label, or a plain zarr array.
@@ -167,8 +170,21 @@ def _array_source(
     multiscale, path = parent
     if multiscale is not None and path in multiscale.paths:
         index = multiscale.paths.index(path)
-        return _source(array, name, multiscale.axes, multiscale.geometry(index, voxel_size))
-    return _source(array, name, default_axes(array.ndim), None)
+        geometry = multiscale.geometry(index, voxel_size)
+        return _source(array, name, multiscale.axes, geometry, labels=multiscale.labels)
+    return _source(array, name, _own_axes(array), None)
+
+
+def _own_axes(array: Any) -> str:
+    """Axes as the array itself names them (zarr v3, or xarray in its attributes), else by their number.
+
+    Unknown names, such as dim_0, count as none, but beside z, y and x they stand for an axis "?".
+    """
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    if not isinstance(names, list | tuple) or len(names) != array.ndim:
+        return default_axes(array.ndim)
+    letters = [_AXES.get(str(name).lower(), "?") for name in names]
+    return "".join(letters) if "?" not in letters or set("zyx") <= set(letters) else default_axes(array.ndim)
 
 
 def _level_source(
@@ -197,6 +213,7 @@ def _level_source(
         format=f"OME-Zarr {VERSIONS[array.metadata.zarr_format]}",
         levels=len(multiscale.paths),
         attributes=dict(own) if isinstance(own, Mapping) else {},
+        labels=multiscale.labels,
     )
 
 

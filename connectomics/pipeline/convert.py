@@ -35,7 +35,8 @@ def convert_volume(
 ) -> dict[str, Any]:
     """Copy `location` to the OME-Zarr image `out`, geometry kept; resumes when called again.
 
-    `channels` takes (c, z, y, x) data too.
+    `channels` takes (c, z, y, x) data too. Labels become a label image, whose coarser levels hold no other
+    ids: what its metadata calls so, and, unless `settings` say otherwise, unsigned types of 32 or 64 bits.
 
     Returns
     -------
@@ -47,6 +48,8 @@ def convert_volume(
     if _holds(out, volume.name):
         raise InputError(f"{out}: is the input, or holds it. Choose another output.")
     block = _block(settings, run_settings)
+    # settled before it is part of the run's identity
+    settings = settings.model_copy(update={"labels": _holds_labels(volume, settings)})
     identity = {"command": "convert", "settings": settings.model_dump(), "input": describe_input(volume)}
     with open_run(
         out, "convert", identity, ["0"], **run_settings.claim, create=lambda: _create(out, volume, settings)
@@ -87,6 +90,13 @@ def _block(settings: ConvertSettings, run_settings: RunSettings) -> IntTriple:
     if any(b < 1 or b % piece for b in block):
         raise InputError(f"--block {block}: must be whole chunks or shards of {piece} voxels.")
     return block
+
+
+def _holds_labels(volume: Volume, settings: ConvertSettings) -> bool:
+    if settings.labels is not None:
+        return settings.labels
+    wide = volume.dtype.kind == "u" and volume.dtype.itemsize >= 4
+    return volume.labels or (wide and volume.channels is None)
 
 
 def _create(out: Place, volume: Volume, settings: ConvertSettings) -> Volume:

@@ -75,9 +75,6 @@ def test_inputs_that_do_not_fit_are_refused():
 
 
 def test_worst_and_json():
-    got = evaluate(placed(labels(10)), placed(np.zeros((12, 14, 16), np.uint8)), worst=3)
-    assert got["voi_sum"] is None
-    assert got["worst"] == []
     got = evaluate(placed(labels(10)), placed(labels(11)), worst=3)
     assert len(got["worst"]) == 3
     json.dumps(got, allow_nan=False)
@@ -142,6 +139,23 @@ def test_skeletons_are_cropped_to_the_region_and_the_mask():
     assert (got["n_truth"], got["n_segments"], got["nerl"]) == (1, 1, 1.0)
 
 
-def test_skeletons_outside_everything_give_null():
-    got = evaluate(placed(striped(), (4000.0, 0.0, 0.0)), two_axons())
-    assert got == {"erl_nm": None, "nerl": None, "n_truth": 0, "n_segments": 0}
+def test_a_comparison_with_nothing_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(compare, "BLOCK", (6, 14, 16))
+    segmentation, none = placed(striped()), placed(np.zeros((12, 14, 16), np.uint8), name="none")
+    half = np.zeros((12, 14, 16), np.uint8)
+    half[:, 7:] = 1
+    lower, upper = placed(half, name="lower"), placed(1 - half, name="upper")
+    cases = [
+        (none, None, r"^none: the truth has no label but 0.* \(480.0, 140.0, 160.0\) nm"),
+        (none, lower, r"^none: the truth has no label .* where the mask lower is not 0"),
+        (lower, none, "^none: the mask is 0 everywhere"),
+        (lower, upper, "^lower: the truth has no label .* where the mask upper"),
+        (two_axons(), none, "^none: the mask is 0 at every skeleton node"),
+        (Skeletons([], [], [], []), None, "hold no node"),
+    ]
+    for truth, mask, message in cases:
+        with pytest.raises(InputError, match=message):
+            evaluate(segmentation, truth, mask=mask)
+    assert evaluate(segmentation, lower, mask=lower)["voi_sum"] == 0
+    with pytest.raises(InputError, match=r"no skeleton node .* \(4000.0, 0.0, 0.0\).* \[20.0, 15.0, 5.0\]"):
+        evaluate(placed(striped(), (4000.0, 0.0, 0.0)), two_axons())

@@ -149,6 +149,8 @@ def test_a_mask_leaves_voxels_out(real):
     assert (scores["l1"], scores["n_voxels"]) == (0, 20 * 40 * 44)
     assert scores["spectrum_log2"] is None
     assert evaluate_image(volume(found), volume(real))["l1"] > 1, "test invalid"
+    with pytest.raises(InputError, match="the mask is 0 everywhere"):
+        evaluate_image(volume(found), volume(real), mask=volume(mask * 0))
 
 
 def test_what_is_no_image_is_refused(real):

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from connectomics.cli.main import run
 from connectomics.errors import FormatError, GeometryError, InputError
 from connectomics.io.opening import open_volume
 
@@ -90,3 +91,16 @@ def test_an_attribute_that_makes_no_sense(tmp_path):
         file["raw"].attrs["resolution"] = 4.0
     with pytest.raises(GeometryError, match="resolution"):
         open_volume(tmp_path / "a.h5/raw")
+
+
+@pytest.mark.parametrize("bad", [0, -4, float("nan"), float("inf")])
+@pytest.mark.parametrize(("key", "what"), [("resolution", "voxel size"), ("offset", "offset")])
+def test_a_place_that_no_volume_can_have(tmp_path, capsys, key, what, bad):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = np.zeros((4, 4, 4))
+        file["raw"].attrs["resolution"] = SIZE
+        file["raw"].attrs[key] = (4, bad, 4)
+    refused = key == "resolution" or not np.isfinite(bad)
+    assert run(["info", f"{tmp_path}/a.h5/raw"]) == (2 if refused else 0)
+    shown = " ".join(capsys.readouterr().err.split())
+    assert (f"a.h5/raw: the {what}" in shown) == refused

@@ -100,8 +100,10 @@ def test_a_missing_unit_needs_a_voxel_size(tmp_path):
     assert volume.offset == (60, 0, 0)  # 20 of their units = 2 voxels = 80 nm, less half a voxel
     assert open_volume(path, SIZE, level=1).voxel_size == (80, 8, 8)
     strange = ome(tmp_path / "b.zarr", stack(4, 6, 8), "zyx", levels, units="parsec")
-    with pytest.raises(GeometryError, match="parsec"):
+    with pytest.raises(GeometryError, match=r"parsec.*--voxel-size"):
         open_volume(strange)
+    assert open_volume(strange, SIZE, level=1).voxel_size == (80, 8, 8)
+    assert open_volume(strange, SIZE).offset == (60, 0, 0)
 
 
 def test_a_stated_voxel_size_wins(tmp_path):
@@ -124,6 +126,44 @@ def test_a_plain_zarr_array_needs_a_voxel_size(tmp_path, zarr_format):
         open_volume(tmp_path / "a/inside", SIZE)
     with pytest.raises(InputError, match="level 1"):
         open_volume(tmp_path / "a", SIZE, level=1)
+
+
+def plain(path, zarr_format, names, shape):
+    xarray = {"attributes": {"_ARRAY_DIMENSIONS": names}}
+    named = {"dimension_names": names} if zarr_format == 3 else xarray
+    array = zarr.create_array(
+        path, shape=shape, dtype="u1", chunks=(2, *shape[1:]), zarr_format=zarr_format, **named
+    )
+    array[...] = stack(*shape)
+    return path
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["x", "y", "z"], (2, 1, 0)),
+        (["Y", "X", "Z"], (2, 0, 1)),
+        (["z", "y", "x"], (0, 1, 2)),
+        (["dim_0", "dim_1", "dim_2"], (0, 1, 2)),
+        (["u", "y", "x"], (0, 1, 2)),
+    ],
+)
+def test_a_plain_zarr_array_may_name_its_axes(tmp_path, zarr_format, names, order):
+    volume = open_volume(plain(tmp_path / "a", zarr_format, names, (4, 6, 8)), SIZE)
+    assert (volume.read() == stack(4, 6, 8).transpose(order)).all()
+    assert volume.chunks == tuple((2, 6, 8)[i] for i in order) and volume.voxel_size == SIZE
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_named_axes_beside_the_three_of_space(tmp_path, zarr_format):
+    path = plain(tmp_path / "a", zarr_format, ["x", "y", "z", "channel"], (4, 6, 8, 2))
+    last = open_volume(path, SIZE, channels=True)
+    assert (last.read() == stack(4, 6, 8, 2).transpose(3, 2, 1, 0)).all()
+    with pytest.raises(GeometryError, match=r"axes 'xyz\?'"):
+        open_volume(plain(tmp_path / "b", zarr_format, ["x", "y", "z", "pol"], (4, 6, 8, 2)), SIZE)
+    with pytest.raises(GeometryError, match="2-D data"):
+        open_volume(plain(tmp_path / "c", zarr_format, ["time", "y", "x"], (4, 6, 8)), SIZE)
 
 
 def test_a_missing_data_set_names_those_there_are(tmp_path):
@@ -157,7 +197,10 @@ def test_a_listed_level_that_is_gone(tmp_path):
         open_volume(path)
 
 
-@pytest.mark.parametrize("bad", [[scale(1, 1)], [scale(0, 1, 1)], [{"type": "affine"}], [{"kind": "scale"}]])
+@pytest.mark.parametrize(
+    "bad",
+    [[scale(1, 1)], [scale(0, 1, 1)], [scale(float("nan"), 1, 1)], [{"type": "affine"}], [{"kind": "scale"}]],
+)
 def test_transformations_that_make_no_sense(tmp_path, bad):
     path = ome(tmp_path / "a.zarr", stack(4, 6, 8), "zyx", [bad])
     with pytest.raises(FormatError, match="metadata cannot be read"):

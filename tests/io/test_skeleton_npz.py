@@ -38,6 +38,9 @@ def test_a_missing_key_is_named(tmp_path, missing):
     [
         {"ids": np.array([1, 2, 3])},
         {"vertex_offset": np.array([0, 2, 9])},
+        {"vertex_offset": np.array(5)},
+        {"vertices_nm": np.array(5)},
+        {"edges": np.array(["a", "b"])},
         {"vertices_nm": np.zeros((5, 2))},
         {"edges": np.array([[0, 9]])},
         {"ids": np.array([print, 2], dtype=object)},

@@ -83,18 +83,49 @@ def test_what_swc_cannot_hold_is_refused_and_nothing_is_written(tmp_path):
         ("1 0 0 0 0 1 7\n", "parent 7"),
         ("1 0 0 0 0 1 -1\n1 0 0 0 0 1 -1\n", "same number"),
         ("1 0 0 0\n", "not a skeleton"),
+        ("1 0 0 0 0 \xb5 -1\n", "not a skeleton"),
+        ("1 0 0 0 0 1 -1\n\xff\n", "not a skeleton"),
+        ("nan 0 0 0 0 1 -1\n", "number of an SWC node .* got nan"),
+        ("1.5 0 0 0 0 1 -1\n", "got 1.5"),
+        ("9223372036854775808 0 0 0 0 1 -1\n", "got 9223372036854775808"),
+        ("1 0 0 0 0 1 inf\n", "parent of an SWC node .* got inf"),
+        ("1 0 0 0 nan 1 -1\n", r"1\.swc: .*finite"),
+        ("1 0 0 0 0 1 -1\n2 0 0 0 0 1 2\n", "node 2 is its own parent"),
+        ("1 0 0 0 0 1 -1\n7 0 0 0 0 1 9\n8 0 0 0 0 1 7\n9 0 0 0 0 1 8\n", "node 7 lead in a circle"),
         ("# only a comment\n", "without nodes"),
     ],
 )
 def test_damaged_files(tmp_path, text, message):
-    (tmp_path / "1.swc").write_text(text)
+    (tmp_path / "1.swc").write_text(text, encoding="latin-1")
     with pytest.raises(FormatError, match=message):
         read_skeletons(tmp_path / "1.swc")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_comments_in_any_encoding(tmp_path, encoding):
+    text = "# Größe in µm\x85\n1 0 3 2 1 5 -1\n  # µ\n2.0 0 3 2 2 5 1.0\r\n"
+    (tmp_path / "1.swc").write_bytes(text.encode(encoding))
+    found = read_skeletons(tmp_path / "1.swc")
+    assert found.nodes.tolist() == [[1, 2, 3], [2, 2, 3]] and found.edges.tolist() == [[1, 0]]
+
+
+def test_large_node_numbers_are_told_apart(tmp_path):
+    first, second = 2**63 - 2, 2**63 - 1
+    (tmp_path / "1.swc").write_text(f"{first} 0 0 0 0 1 -1\n{second} 0 0 0 1 1 {first}\n")
+    assert read_skeletons(tmp_path / "1.swc").edges.tolist() == [[1, 0]]
 
 
 def test_folders_that_are_none(tmp_path):
     with pytest.raises(FormatError, match=r"no \.swc files"):
         read_skeletons(tmp_path)
-    (tmp_path / "axon.swc").write_text("1 0 0 0 0 1 -1\n")
-    with pytest.raises(FormatError, match="named by number"):
+    for name in ("axon.swc", f"{2**63}.swc"):
+        (tmp_path / name).write_text("1 0 0 0 0 1 -1\n")
+        with pytest.raises(FormatError, match="named by number"):
+            read_skeletons(tmp_path)
+        (tmp_path / name).unlink()
+    for name in ("1.swc", "01.swc", "2.swc"):
+        (tmp_path / name).write_text("1 0 0 0 0 1 -1\n")
+    with pytest.raises(FormatError, match=r"01.swc and 1.swc both name skeleton 1"):
         read_skeletons(tmp_path)
+    (tmp_path / "01.swc").unlink()
+    assert read_skeletons(tmp_path).ids.tolist() == [1, 2]

@@ -61,6 +61,29 @@ def test_n5_without_a_unit_and_with_what_is_missing(tmp_path):
         open_volume(tmp_path / "a.n5/one", SIZE, level=1)
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"pixelResolution": {"dimensions": ["a", 4, 40], "unit": "nm"}},
+        {"pixelResolution": {"dimensions": {"x": 4, "y": 4, "z": 40}, "unit": "nm"}},
+        {"transform": {"scale": [40, 4, 4], "units": ["nm", "nm"]}},
+        {"transform": {"units": ["nm"] * 3}},
+        {"transform": {"scale": 4, "units": ["nm"] * 3}},
+    ],
+)
+def test_n5_sizes_that_make_no_sense(tmp_path, attributes):
+    path = write_n5(tmp_path / "a", **attributes)
+    with pytest.raises(FormatError, match=f"^{path}: the voxel size in its attributes.json"):
+        open_volume(path)
+
+
+def test_n5_of_an_unknown_unit_takes_a_voxel_size(tmp_path):
+    path = write_n5(tmp_path / "a", transform={"scale": [40, 4, 4], "units": ["furlong"] * 3})
+    with pytest.raises(GeometryError, match="--voxel-size"):
+        open_volume(path)
+    assert open_volume(path, SIZE).voxel_size == SIZE
+
+
 def test_n5_levels(tmp_path):
     write_n5(tmp_path / "a/s0")
     write_n5(tmp_path / "a/s1", DATA[::2, ::2, ::2], downsamplingFactors=[2, 2, 2])
@@ -118,5 +141,25 @@ def test_precomputed_damage(tmp_path):
     info = json.loads((path / "info").read_text())
     info["scales"][0]["encoding"] = "unheard-of"
     (path / "info").write_text(json.dumps(info))
-    with pytest.raises(FormatError, match="cannot be opened"):
+    with pytest.raises(FormatError, match=r'cannot be opened.*received: "unheard-of"\)\. Copy') as told:
+        open_volume(path)
+    assert "tensorstore_spec" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("resolution", None), ("resolution", [4, 4]), ("resolution", ["a", 4, 4]), ("voxel_offset", 3)],
+)
+def test_precomputed_that_does_not_say_where_it_lies(tmp_path, key, value):
+    path = write_precomputed(tmp_path / "a")
+    info = json.loads((path / "info").read_text())
+    info["scales"][0][key] = value
+    if value is None:
+        del info["scales"][0][key]
+    (path / "info").write_text(json.dumps(info))
+    with pytest.raises(FormatError, match=f"^{path}: its info should state '{key}'") as told:
+        open_volume(path)
+    assert len(str(told.value)) < len(str(path)) + 150
+    (path / "info").write_text(json.dumps(info | {"scales": 3}))
+    with pytest.raises(FormatError, match="no list of scales"):
         open_volume(path)

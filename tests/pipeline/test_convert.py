@@ -7,6 +7,7 @@ import pytest
 from connectomics.cli.main import run
 from connectomics.errors import SettingsError
 from connectomics.io.describe import describe
+from connectomics.io.ome_zarr import create_array
 from connectomics.io.opening import open_volume
 from connectomics.io.settings import ConvertSettings
 
@@ -85,3 +86,43 @@ def test_the_input_is_never_replaced_by_its_own_copy(source, tmp_path, capsys, i
         assert run(["convert", f"{out}{inner}", str(out), "--voxel-size", "1", "1", "1", *more]) == 2
         assert "is the input, or holds it" in capsys.readouterr().err
     np.testing.assert_array_equal(open_volume(out).read(), DATA)
+
+
+def label_source(path, dtype, kind):
+    layout = {"shape": (8, 8, 8), "dtype": dtype, "chunks": (8,) * 3, "voxel_size": (4,) * 3, "kind": kind}
+    made = create_array(path, "labels/truth", offset=(0, 0, 0), **layout)
+    made.write_box((slice(0, 8),) * 3, IDS.astype(dtype))
+    return f"{path}/labels/truth"
+
+
+# the second voxel of the coarser level lies over 10 and 90
+IDS = np.broadcast_to(np.array([10, 10, 10, 90, 90, 90, 200, 200]), (8, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "inner", "options", "labels"),
+    [
+        ("u1", "label", "", [], True),
+        ("u1", "label", "/0", [], True),
+        ("u8", "image", "", [], True),
+        ("u4", "image", "", ["--no-labels"], False),
+        ("u1", "image", "", [], False),
+        ("u1", "image", "", ["--labels"], True),
+    ],
+)
+def test_ids_are_never_averaged(tmp_path, dtype, kind, inner, options, labels):
+    source, out = label_source(tmp_path / "p.zarr", dtype, kind), tmp_path / "lab.zarr"
+    assert run(["convert", f"{source}{inner}", str(out), "--levels", "2", *options]) == 0
+    coarse = np.unique(open_volume(out, level=1).read()).tolist()
+    assert coarse == ([10, 90, 200] if labels else [10, 50, 90, 200])
+    assert open_volume(out).labels is labels and open_volume(f"{out}/0").labels is labels
+    assert run(["convert", f"{source}{inner}", str(out), "--levels", "2", *options]) == 0  # the same run
+
+
+def test_ids_of_other_formats_are_not_averaged_either(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["wide"], file["grey"] = IDS.astype("u4"), IDS.astype("u2")
+    for name, found in (("wide", [10, 90, 200]), ("grey", [10, 50, 90, 200])):
+        line = ["convert", f"{tmp_path}/a.h5/{name}", str(tmp_path / name), "--levels", "2"]
+        assert run([*line, "--voxel-size", "4", "4", "4"]) == 0
+        assert np.unique(open_volume(tmp_path / name, level=1).read()).tolist() == found

@@ -152,7 +152,7 @@ def test_the_check_finds(tmp_path, labels, options, why):
 
 
 def test_the_check_finds_another_data_set(tmp_path):
-    with pytest.raises(InputError, match="submission"):
+    with pytest.raises(InputError, match=r"bad.zip/submission.h5: no data set 'submission'"):
         check_submission(bad_zip(tmp_path / "bad.zip", GOOD, data_set="labels"))
 
 
