@@ -60,6 +60,7 @@ from connectomics.settings import read_toml
 
 DATA = Path(__file__).parents[1] / "data"
 MODEL, SEED, SIZE = "xnh-sparse", 2000, 33.0
+COARSEST = {"level": 2, "method": "model", "model": "xnh-detector-132"}
 COARSE = 132.0
 PLAN_DENSITY = 0.1
 CALIBRATION_SEED, TEST_SEED, PLAN_SEED = 100_000, 1_000_000, 2_000_000
@@ -118,7 +119,7 @@ def calibrated(name: str, options) -> Cascade:
     path = getattr(options, name) or options.folder / f"{name}.cascade.json"
     if not path.exists():
         values = read_toml(DATA / "recipes/xnh-cascade.toml")
-        values["levels"] = [one for one in values["levels"] if name == "three" or one["level"] == 1]
+        values["levels"] += [COARSEST] if name == "three" else []
         values["promise"] = values.get("promise", {}) | options.promise
         for some in values["phantoms"]:
             some |= {"count": options.count or some["count"], "shape": [options.shape or 256] * 3}
