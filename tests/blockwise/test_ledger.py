@@ -62,6 +62,19 @@ def test_a_damaged_record_counts_as_none(tmp_path, damage):
     assert ledger.done("step") == set()
 
 
+def test_a_step_whose_records_nobody_would_find_is_refused(tmp_path):
+    ledger = Ledger(tmp_path)
+    for record in (
+        lambda: ledger.mark_done("labels/truth", 0, "block 0", 0.1),
+        lambda: ledger.mark_failed("labels/truth", 0, "block 0", OSError("gone")),
+        lambda: ledger.save_table("labels/truth", 0, sizes=np.zeros(1)),
+        lambda: ledger.note("plan-labels/truth", {}),
+    ):
+        with pytest.raises(ValueError, match="labels/truth"):
+            record()
+    assert not any(tmp_path.iterdir())
+
+
 def test_no_half_written_file_is_left(tmp_path):
     ledger = Ledger(tmp_path)
     with pytest.raises(TypeError):
