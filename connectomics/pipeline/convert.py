@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from connectomics.blockwise.grid import Block, Grid
+from connectomics.blockwise.grid import Block, Grid, broken_chunks
 from connectomics.blockwise.output import open_run
 from connectomics.blockwise.progress import Progress
 from connectomics.blockwise.run import run_blocks
@@ -85,7 +85,7 @@ def _block(settings: ConvertSettings, run_settings: RunSettings) -> IntTriple:
     edge = piece * max(1, BLOCK_EDGE // piece)
     block = run_settings.block or (edge,) * 3
     if any(b < 1 or b % piece for b in block):
-        raise InputError(f"--block {block}: must be whole chunks or shards of {piece} voxels.")
+        raise broken_chunks(block, piece, "shards" if settings.shard else "chunks")
     return block
 
 

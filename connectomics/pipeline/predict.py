@@ -15,7 +15,7 @@ from connectomics.networks.models import check_task, find_model
 from connectomics.pipeline.chunk_scoring import FOLDER as CASCADE_FOLDER
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Product, Target, run_network
-from connectomics.pipeline.resources import open_pool, pyramid_levels, share_inference
+from connectomics.pipeline.resources import check_block, open_pool, pyramid_levels, share_inference
 from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.uncertainty_stage import PRODUCT as UNCERTAINTY
@@ -53,6 +53,7 @@ def predict_volume(
     check_task(find_model(model_name), translates=False)
     given = open_input(location, model_name, region, rescale)
     offsets = given.model.contract.offsets
+    check_block(run_settings, given.region.shape)
     calibration = Calibration.parse(given.model.contract.calibration)
     identity = given.identity("predict", inference, cascade)
     target = _target(given.model.contract, run_settings.gpu_per_worker)

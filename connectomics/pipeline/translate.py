@@ -17,7 +17,7 @@ from connectomics.networks.models import check_task, find_model
 from connectomics.pipeline.chunk_scoring import FOLDER as CASCADE_FOLDER
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Product, Target, run_network
-from connectomics.pipeline.resources import open_pool, pyramid_levels, share_inference
+from connectomics.pipeline.resources import check_block, open_pool, pyramid_levels, share_inference
 from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 
@@ -60,6 +60,7 @@ def translate_volume(
     check_engine(inference)
     given = open_input(location, model_name, region, rescale)
     contract = given.model.contract
+    check_block(run_settings, given.region.shape)
     samples = sampling.samples or default_samples(contract)
     plan_passes(samples, contract.members, contract.network.dropout > 0, inference.flips)
     _check_calibration(contract, samples)

@@ -101,14 +101,18 @@ CASES = [
     (f"{SEGMENT} --threshold high", "threshold"),
     (f"{SEGMENT} --cluster slurm", "expected local:N"),
     (f"{SEGMENT} --cluster local:0", "expected a number of workers"),
-    (f"{SEGMENT} --block 20 20 20", "--block 20 20 20: .*multiples"),
+    *[
+        (f"{command} --block 20 20 20", "--block 20 20 20: .*multiples.* nearest that fits is 32 32 32")
+        for command in (PREDICT, SEGMENT)
+    ],
     ("convert BAD/a.h5/bare out.zarr --voxel-size 0 1 1", "--voxel-size: must be positive"),
     ("convert BAD/a.h5/bare out.zarr --voxel-size -1 1 1", "--voxel-size: must be positive"),
     ("info BAD/a.h5/bare --voxel-size -1 1 1", "--voxel-size: must be positive"),
     ("convert BAD/a.h5/raw out.zarr --chunk 0", "chunk"),
     ("convert BAD/a.h5/raw out.zarr --chunk 32 --shard 48", "--shard 48"),
     ("convert BAD/a.h5/raw out.zarr --chunk 32 --shard 64 --zarr-format 2", "shard"),
-    ("convert BAD/a.h5/raw out.zarr --block 50 50 50", "--block"),
+    ("convert BAD/a.h5/raw out.zarr --block 50 90 97", "nearest that fits is 64 64 128"),
+    ("convert BAD/a.h5/raw out.zarr --chunk 16 --shard 48 --block 50 90 97", "whole shards.* 48 96 96"),
     ("convert BAD/a.h5/raw out.zarr --block -64 64 64", "--block"),
     ("convert BAD/a.h5/raw out.zarr --levels 0", "levels"),
     ("phantom out.zarr", "shape"),
