@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from connectomics.errors import RunFailed
 from connectomics.io.files import read_json, write_atomically, write_json
-from connectomics.io.place import Place, RemotePath, as_place, read_each, remove_all, subfolders
+from connectomics.io.place import Place, RemotePath, as_place, read_each, remove, remove_all, subfolders
 
 BLOCKS_PER_FOLDER = 1000
 
@@ -142,6 +142,10 @@ class Ledger:
             return
         for path in folder.glob("*/*.npz"):
             path.unlink(missing_ok=True)
+
+    def forget(self, step: str) -> None:
+        """Drop the records of a step whose output is made anew, so that all of its blocks are done again."""
+        remove(self.folder / step)
 
     def note(self, name: str, value: Any) -> None:
         """Keep a named JSON value of the run (what was measured or chosen on the way)."""

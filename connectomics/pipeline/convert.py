@@ -60,13 +60,14 @@ def convert_volume(
             if data.any():
                 target.write_box(one.box, data)
 
+        grid = Grid(volume.shape, run.settled_block(block))
         with open_pool(run_settings) as pool:
-            run_blocks("copy", Grid(volume.shape, block), copy, run.ledger, pool=pool, progress=progress)
+            run_blocks("copy", grid, copy, run.ledger, pool=pool, progress=progress)
         levels = settings.levels or pyramid_levels(volume.shape)
         if levels > 1:
             build_pyramid(out, "", levels)
         report = {"output": str(out), "shape": volume.shape, "dtype": str(volume.dtype), "levels": levels}
-        run.ledger.note("complete", report)
+        run.finish(report, ["0"])
     return report
 
 

@@ -1,6 +1,7 @@
 """Write a phantom: images, truth and skeletons, block by block at any size."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def write_phantom(
             remove(skeletons)
         phantom = Phantom(settings)
         renders: dict[str, Render] = {"xray": phantom.xray, "em": phantom.em, TRUTH: phantom.labels}
-        grid = Grid(size, block)
+        grid = Grid(size, run.settled_block(block))
         with open_pool(run_settings) as pool:
             for name in products:
                 _write_array(run, name, renders[name], grid, settings, pool, progress)
@@ -74,7 +75,7 @@ def write_phantom(
             axons = phantom.skeletons(Roi((0.0, 0.0, 0.0), extent))
             write_swc(skeletons, axons)
             report |= {"skeletons": str(skeletons), "axons": len(np.unique(axons.ids))}
-        run.ledger.note("complete", report)
+        run.finish(report, products)
     return report
 
 
@@ -87,7 +88,8 @@ def _write_array(
     pool: Pool,
     progress: Progress,
 ) -> None:
-    if not run.has(name):
+    step = name.replace("/", "-")
+    if run.lacks(name, step):
         label = name.startswith("labels/")
         create_array(
             run.path,
@@ -105,7 +107,7 @@ def _write_array(
     def write(block: Block) -> None:
         volume.write_box(block.box, render(block.box))
 
-    run_blocks(name.replace("/", "-"), grid, write, run.ledger, pool=pool, progress=progress)
+    run_blocks(step, grid, write, run.ledger, pool=pool, progress=progress)
     levels = pyramid_levels(grid.shape)
     if levels > 1:
         build_pyramid(run.path, name, levels)
@@ -113,6 +115,8 @@ def _write_array(
 
 def _earlier_products(out: Place) -> list[str]:
     """The products of the phantom that is there: other images in the group may be of other commands."""
+    if isinstance(out, Path) and not out.is_dir():  # a file may be in the way, which is refused later
+        return []
     return list((Ledger(out / "ledger" / "phantom").noted("run") or {}).get("products", ()))
 
 

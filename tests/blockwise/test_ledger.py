@@ -75,6 +75,19 @@ def test_a_step_whose_records_nobody_would_find_is_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+def test_a_step_that_is_forgotten_is_to_be_done_again(tmp_path):
+    ledger = Ledger(tmp_path)
+    for step in ("edges", "labels"):
+        ledger.mark_done(step, 3, "block 3", 0.5)
+        ledger.save_table(step, 3, sizes=np.zeros(1))
+    ledger.forget("edges")
+    ledger.forget("never begun")
+    assert (ledger.done("edges"), ledger.done("labels")) == (set(), {3})
+    with pytest.raises(FileNotFoundError):
+        ledger.load_table("edges", 3)
+    assert ledger.load_table("labels", 3)
+
+
 def test_no_half_written_file_is_left(tmp_path):
     ledger = Ledger(tmp_path)
     with pytest.raises(TypeError):

@@ -6,6 +6,7 @@ import pytest
 
 from connectomics.cli.main import run
 from connectomics.io.files import write_json
+from connectomics.io.ome_zarr import create_group
 
 TOY = "TOY"
 """Stands for the toy model's folder in the arguments below; BAD and MODELS stand for the damaged files."""
@@ -212,6 +213,12 @@ def test_the_output_of_another_run_is_left_alone(refused, tmp_path, line):
     write_json(tmp_path / "out.zarr" / "ledger" / command / "run.json", {"command": command, "block": 1})
     message = refused(line.format("out.zarr"))
     assert "holds the output of another run" in message and "block: 1 -> " in message
+
+
+@pytest.mark.parametrize("line", WRITING[1:], ids=[line.split()[0] for line in WRITING[1:]])
+def test_a_group_of_the_older_zarr_format_is_left_alone(refused, tmp_path, line):
+    create_group(tmp_path / "v2.zarr", 2)
+    assert re.search("zarr format 2.*Choose another output", refused(line.format("v2.zarr")))
 
 
 def test_the_phantom_takes_no_folder_of_skeletons_that_is_not_its_own(refused, tmp_path):
