@@ -141,12 +141,12 @@ def test_predict_writes_what_the_tables_say(volume, model, calibrated, tables, t
         out = tmp_path / f"{name}.zarr"
         assert predicted(volume, out, chosen) == 0
         prediction = open_volume(f"{out}/prediction", channels=True)
-        doubt = open_volume(f"{out}/uncertainty")
+        doubt = open_volume(f"{out}/prediction_uncertainty")
         maps[name] = doubt.read()
         expected = voxel_uncertainty(prediction.read(), Calibration.parse(table).voxels)
         np.testing.assert_array_equal(maps[name], expected)
         assert (doubt.voxel_size, doubt.offset) == (prediction.voxel_size, prediction.offset)
-        assert says(out, "uncertainty") is (table is not None)
+        assert says(out, "prediction_uncertainty") is (table is not None)
     assert (maps["with"] != maps["without"]).any()
 
 
