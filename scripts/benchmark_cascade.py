@@ -217,7 +217,9 @@ def truth_and_scores(group: Path, phantom: Phantom, out: Path, chunk) -> tuple[d
 
 def against_theory(out: Path, cascade: Cascade, objects: dict) -> dict:
     """Calls per level and what the formula says of them, fed with what was measured in this run."""
-    verdicts = [open_volume(f"{out}/cascade/level_{one.detector.level}").read() for one in cascade.levels]
+    verdicts = [
+        open_volume(f"{out}/cascade/segment/level_{one.detector.level}").read() for one in cascade.levels
+    ]
     shape = np.array(verdicts[0].shape) * 2
     truth = np.zeros(shape, bool)
     for places in objects.values():

@@ -186,11 +186,16 @@ def chunk_for_block(block: IntTriple, shape: IntTriple, candidates: Sequence[int
             continue
         fitting = [c for c in candidates if edge % c == 0]
         if not fitting:
-            nearest = tuple(max(1, round(b / candidates[-1])) * candidates[-1] for b in block)
-            raise InputError(
-                f"--block {' '.join(map(str, block))}: blocks must be whole chunks (multiples of "
-                f"{candidates[-1]} voxels); the nearest that fits is {' '.join(map(str, nearest))}."
-            )
+            raise broken_chunks(block, candidates[-1], "chunks")
         chunk.append(fitting[0])
     z, y, x = chunk
     return z, y, x
+
+
+def broken_chunks(block: IntTriple, piece: int, pieces: str) -> InputError:
+    """The error for a block that is not made of whole `pieces` of `piece` voxels; it names the nearest."""
+    nearest = (max(1, round(edge / piece)) * piece for edge in block)
+    return InputError(
+        f"--block {' '.join(map(str, block))}: blocks must be whole {pieces} (multiples of {piece} voxels); "
+        f"the nearest that fits is {' '.join(map(str, nearest))}."
+    )

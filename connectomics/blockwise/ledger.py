@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from connectomics.errors import RunFailed
 from connectomics.io.files import read_json, write_atomically, write_json
-from connectomics.io.place import Place, RemotePath, as_place, read_each, remove_all, subfolders
+from connectomics.io.place import Place, RemotePath, as_place, read_each, remove, remove_all, subfolders
 
 BLOCKS_PER_FOLDER = 1000
 
@@ -36,7 +36,8 @@ class Failure:
 class Ledger:
     """The state of one command's run, kept in files under ``OUT.zarr/ledger/COMMAND``.
 
-    A done-mark is written after the block's data, so a block without one is simply done again.
+    A done-mark is written after the block's data, so a block without one is simply done again. Every step
+    has a folder of its own there, so its name holds no slash.
 
     Parameters
     ----------
@@ -65,6 +66,8 @@ class Ledger:
             raise RunFailed(f"{self.folder.parent.parent}: another run has taken this output over.")
 
     def _record(self, step: str, block: int) -> Place:
+        if "/" in step:
+            raise ValueError(f"step '{step}': its records would lie deeper than anybody looks for them")
         return self.folder / step / f"{block // BLOCKS_PER_FOLDER:06d}" / f"{block:09d}.json"
 
     def done(self, step: str) -> set[int]:
@@ -140,8 +143,14 @@ class Ledger:
         for path in folder.glob("*/*.npz"):
             path.unlink(missing_ok=True)
 
+    def forget(self, step: str) -> None:
+        """Drop the records of a step whose output is made anew, so that all of its blocks are done again."""
+        remove(self.folder / step)
+
     def note(self, name: str, value: Any) -> None:
         """Keep a named JSON value of the run (what was measured or chosen on the way)."""
+        if "/" in name:
+            raise ValueError(f"note '{name}': would be taken for one of a step")
         write_json(self.folder / f"{name}.json", value)
 
     def noted(self, name: str) -> Any:

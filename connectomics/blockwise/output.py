@@ -1,7 +1,8 @@
 """An output and the run that writes it: created, resumed, refused or replaced, never mixed up."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from connectomics.errors import BusyError, InputError, OutputExistsError
 from connectomics.io.ome_zarr import create_group, is_group
 from connectomics.io.place import Place, RemotePath, as_place, remove, subfolders
 from connectomics.io.staging import unwritable
+from connectomics.roi import IntTriple, int_triple
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,31 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """True when an earlier run finished everything."""
+        """True when an earlier run finished everything, and what it wrote is there."""
         return self.ledger.noted("complete") is not None
+
+    def finish(self, report: Mapping[str, Any], kept: Sequence[str]) -> None:
+        """Record that everything is done, what is told of it, and which products must stay there."""
+        self.ledger.note("kept", list(kept))
+        self.ledger.note("complete", report)
+
+    def settled_block(self, block: IntTriple) -> IntTriple:
+        """The write block of the run's beginning, by which the ledger counts, whatever is asked for now."""
+        begun = self.ledger.noted("block")
+        if not begun:
+            self.ledger.note("block", list(block))
+        return int_triple(begun or block)
 
     def has(self, product: str) -> bool:
         """True when an array or group of that name exists in the output."""
         return _has(self.path, product)
+
+    def lacks(self, product: str, step: str) -> bool:
+        """True when a product is to be made; blocks of the step that had been written to it count no more."""
+        if self.has(product):
+            return False
+        self.ledger.forget(step)
+        return True
 
     def remove(self, product: str) -> None:
         """Delete a product of this run."""
@@ -59,6 +82,9 @@ def open_run(
     create: Callable[[], object] | None = None,
 ) -> Iterator[Run]:
     """Hold `path` for a run of `command`.
+
+    A complete run whose products are no longer all there is made anew as a whole: of a part that is gone
+    nobody knows on what the others were built, and what only the run itself needed is gone with its end.
 
     Parameters
     ----------
@@ -90,24 +116,22 @@ def open_run(
     """
     root = as_place(path)
     ledger = _ledger(root, command, retry_failed, overwrite)
-    _check_place(root)
+    _check_place(root, within=create is None)
     existed, fresh, began = root.exists(), _is_empty(root), False
     if create is not None and not fresh:
         _check_root(root, command, overwrite)
     if not overwrite:
         _check_products(root, ledger, identity, products)
-    elif create is not None and existed:
-        with lock_for(root / "ledger" / "lock.json"):
-            _remove(*(child for child in root.iterdir() if child.name != "ledger"))
-        remove(root)
+    anew = overwrite or _is_broken(root, ledger)
     if create is None:
         create_group(root)
-    elif _is_empty(root):
-        create()
+    else:
+        fresh |= anew  # nothing else was in it
+        _create_root(root, command, create, anew)
     try:
         with lock_for(root / "ledger" / "lock.json") as lock:
             ledger.lost = lock.lost
-            if overwrite and create is None:
+            if anew and create is None:
                 _remove(*(root / name for name in products), ledger.folder)
             began = ledger.noted("run") is None
             if began:
@@ -122,6 +146,8 @@ def open_run(
             _remove(*([root] if fresh else [*(root / name for name in products), ledger.folder]))
             if existed and isinstance(root, Path):
                 root.mkdir(exist_ok=True)
+                with suppress(OSError):  # other commands have theirs in it
+                    (root / "ledger").rmdir()
         raise
 
 
@@ -151,7 +177,30 @@ def _ledger(root: Place, command: str, retry_failed: bool, overwrite: bool) -> L
     return ledger
 
 
-def _check_place(root: Place) -> None:
+def _is_broken(root: Place, ledger: Ledger) -> bool:
+    """True where a complete run's products are not all there."""
+    if ledger.noted("complete") is None:
+        return False
+    gone = [name for name in ledger.noted("kept") or () if not (root / name).exists()]
+    if gone:
+        log.warning("%s: %s of the complete run is gone; everything is made anew.", root, ", ".join(gone))
+    return bool(gone)
+
+
+def _create_root(root: Place, command: str, create: Callable[[], object], anew: bool) -> None:
+    """Make a root that is itself the product, after removing the one that is to be replaced."""
+    if anew and root.exists():
+        if not _is_empty(root):
+            _check_root(root, command, overwrite=True)
+        with lock_for(root / "ledger" / "lock.json"):
+            _remove(*(child for child in root.iterdir() if child.name != "ledger"))
+        remove(root)
+    if _is_empty(root):
+        create()
+
+
+def _check_place(root: Place, within: bool) -> None:
+    """Refuse what is no place for an output; `within`: for products inside the group that is there."""
     if isinstance(root, RemotePath):
         if root.link.read_only:
             raise InputError(f"{root}: a web server is read only. Write to a folder or a bucket.")
@@ -162,6 +211,11 @@ def _check_place(root: Place) -> None:
     if not _is_empty(root) and not _is_output(root):
         raise OutputExistsError(
             f"{root}: is a folder that holds something else than an OME-Zarr group. Choose another output."
+        )
+    if within and (root / ".zgroup").is_file() and not (root / "zarr.json").is_file():
+        raise OutputExistsError(
+            f"{root}: is a group of zarr format 2, and format 3, which is written, cannot go inside it. "
+            "Choose another output."
         )
 
 
@@ -185,7 +239,7 @@ def _check_root(root: Place, command: str, overwrite: bool) -> None:
     if overwrite and writers != {command}:
         others = ", ".join(sorted(writers - {command}))
         raise OutputExistsError(
-            f"{root}: also holds what {others} wrote, which --overwrite would remove. Choose another output."
+            f"{root}: also holds what {others} wrote, which would be removed with it. Choose another output."
         )
 
 

@@ -58,17 +58,17 @@ class CascadeChooser:
 
     def first(self, grid: Grid) -> NDArray[np.int64]:
         """The tiles that hold a chunk which passed every coarse level."""
-        run, cascade = self._run, self._cascade
+        run, cascade, command = self._run, self._cascade, self._run.ledger.folder.name
         for number in reversed(range(len(cascade.levels))):
-            name = array_name(cascade, number)
+            name = array_name(command, cascade, number)
             where = self._maps[number]
-            if not run.has(name):
-                create_verdicts(run.path, name, where, cascade.chunk)
-            work = ScoreBlock(run.path, self._maps, cascade, self._inference, number)
             step = f"cascade-{cascade.levels[number].detector.level}"
+            if run.lacks(name, step):
+                create_verdicts(run.path, name, where, cascade.chunk)
+            work = ScoreBlock(run.path, self._maps, cascade, self._inference, number, command)
             blocks = Grid(where.shape, (BLOCK,) * 3)
             run_blocks(step, blocks, work, run.ledger, pool=self._pool, progress=self._progress)
-        verdicts = open_array(run.path, array_name(cascade, 0))
+        verdicts = open_array(run.path, array_name(command, cascade, 0))
         z, y, x = (slice(0, n) for n in verdicts.shape)
         return self._tiles(grid, verdicts.read_box((z, y, x)) == PASSED)
 

@@ -20,9 +20,6 @@ from connectomics.io.place import Place
 from connectomics.pipeline.input import NetworkInput
 from connectomics.roi import IntTriple, int_triple, triple
 
-FOLDER = "cascade"
-"""Group in the output with one array of verdicts a level, one voxel a chunk."""
-
 REJECTED, PASSED = 1, 2
 """Verdicts; 0 is a chunk that was not called."""
 
@@ -86,6 +83,7 @@ class ScoreBlock:
     cascade: Cascade
     inference: InferenceSettings
     number: int
+    command: str
 
     def __call__(self, block: Block) -> None:
         """Read, score, write."""
@@ -105,7 +103,9 @@ class ScoreBlock:
                 found[part] = _score(score, box, where, self.cascade.chunk)
         passed = called & (found >= self.cascade.levels[self.number].threshold)
         verdicts = np.where(passed, PASSED, np.where(called, REJECTED, 0)).astype(np.uint8)
-        open_array(self.path, array_name(self.cascade, self.number)).write_box(block.box, verdicts)
+        open_array(self.path, array_name(self.command, self.cascade, self.number)).write_box(
+            block.box, verdicts
+        )
 
     def _called(self, box: Box) -> NDArray[np.bool_]:
         wanted = self.maps[self.number].wanted(box)
@@ -115,7 +115,8 @@ class ScoreBlock:
         coarse, fine = (self.maps[n].level.factor for n in (above, self.number))
         ratio = [a // b for a, b in zip(coarse, fine, strict=True)]
         z, y, x = (slice(s.start // r, -(-s.stop // r)) for s, r in zip(box, ratio, strict=True))
-        passed = open_array(self.path, array_name(self.cascade, above)).read_box((z, y, x)) == PASSED
+        name = array_name(self.command, self.cascade, above)
+        passed = open_array(self.path, name).read_box((z, y, x)) == PASSED
         shifted = [s.start % r for s, r in zip(box, ratio, strict=True)]
         whole = refined(passed, ratio, [n * r for n, r in zip(passed.shape, ratio, strict=True)])
         return wanted & whole[tuple(slice(a, a + n) for a, n in zip(shifted, wanted.shape, strict=True))]
@@ -157,9 +158,14 @@ def _score(score: Score, part: Sequence[slice], where: LevelMap, chunk: IntTripl
     return scores_of(score, (z, y, x), where.level.counts(chunk))
 
 
-def array_name(cascade: Cascade, number: int) -> str:
+def verdicts_of(command: str) -> str:
+    """Group in the output with one array of verdicts a level, one voxel a chunk; each command has its own."""
+    return f"cascade/{command}"
+
+
+def array_name(command: str, cascade: Cascade, number: int) -> str:
     """Name of the array of a coarse level's verdicts."""
-    return f"{FOLDER}/level_{cascade.levels[number].detector.level}"
+    return f"{verdicts_of(command)}/level_{cascade.levels[number].detector.level}"
 
 
 def create_verdicts(path: Place, name: str, where: LevelMap, chunk: IntTriple) -> None:

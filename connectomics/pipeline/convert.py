@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from connectomics.blockwise.grid import Block, Grid
+from connectomics.blockwise.grid import Block, Grid, broken_chunks
 from connectomics.blockwise.output import open_run
 from connectomics.blockwise.progress import Progress
 from connectomics.blockwise.run import run_blocks
@@ -63,13 +63,14 @@ def convert_volume(
             if data.any():
                 target.write_box(one.box, data)
 
+        grid = Grid(volume.shape, run.settled_block(block))
         with open_pool(run_settings) as pool:
-            run_blocks("copy", Grid(volume.shape, block), copy, run.ledger, pool=pool, progress=progress)
+            run_blocks("copy", grid, copy, run.ledger, pool=pool, progress=progress)
         levels = settings.levels or pyramid_levels(volume.shape)
         if levels > 1:
             build_pyramid(out, "", levels)
         report = {"output": str(out), "shape": volume.shape, "dtype": str(volume.dtype), "levels": levels}
-        run.ledger.note("complete", report)
+        run.finish(report, ["0"])
     return report
 
 
@@ -88,7 +89,7 @@ def _block(settings: ConvertSettings, run_settings: RunSettings) -> IntTriple:
     edge = piece * max(1, BLOCK_EDGE // piece)
     block = run_settings.block or (edge,) * 3
     if any(b < 1 or b % piece for b in block):
-        raise InputError(f"--block {block}: must be whole chunks or shards of {piece} voxels.")
+        raise broken_chunks(block, piece, "shards" if settings.shard else "chunks")
     return block
 
 

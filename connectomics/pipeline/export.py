@@ -93,10 +93,11 @@ def export_segmentation(
         mapping = SegmentMap(source.lut, source.voxels)
         for edit in edits:
             mapping.apply(edit)
+        grid = Grid(grid.shape, run.settled_block(grid.block))
         _write(run, grid, LiveSegments(source.fragments, mapping), run_settings, progress)
         report = {"output": str(target), "shape": grid.shape, "levels": _finish(run, grid.shape)}
         report |= _counts(source, mapping, edits, used)
-        run.ledger.note("complete", report)
+        run.finish(report, ["0"])
     return report
 
 

@@ -12,7 +12,7 @@ from connectomics.segmentation.fragments import block_fragments, required_halo
 def make_fragments(stage: Stage) -> None:
     """Write block-local fragments (uint32) and, per block, a table of their keys, sizes and links."""
     shape = stage.grid.shape
-    if not stage.run.has(FRAGMENTS):
+    if stage.run.lacks(FRAGMENTS, "fragments"):
         create_array(
             stage.run.path,
             FRAGMENTS,

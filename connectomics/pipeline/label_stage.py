@@ -22,7 +22,7 @@ def write_labels(stage: Stage, nodes: Nodes) -> None:
     """Write ``labels/segmentation``, ``labels/fragments`` and ``uncertainty`` at full resolution."""
     shape = stage.grid.shape
     for name, dtype in PRODUCTS.items():
-        if not stage.run.has(name):
+        if stage.run.lacks(name, "labels"):
             create_array(
                 stage.run.path,
                 name,

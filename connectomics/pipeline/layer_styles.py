@@ -35,14 +35,17 @@ class Style:
     visible: bool = True
 
 
+# dark where all is well: what is doubtful shines through whatever lies below
+_DOUBT = Style(colours="inferno", limits=(0, 255), opacity=0.7, blending="additive", visible=False)
+
 STYLES: dict[str, Style] = {
     "input": Style(),
     "xray": Style(),
     "em": Style(),
     "affinities": Style("rgb"),
     "prediction": Style("rgb"),
-    # dark where all is well: what is doubtful shines through whatever lies below
-    "uncertainty": Style(colours="inferno", limits=(0, 255), opacity=0.7, blending="additive", visible=False),
+    "prediction_uncertainty": _DOUBT,
+    "uncertainty": _DOUBT,
     "aleatoric": Style(colours="magma", opacity=0.7, blending="additive", visible=False),
     "epistemic": Style(colours="viridis", opacity=0.7, blending="additive", visible=False),
     "labels/truth": Style("labels", opacity=0.4, visible=False),

@@ -128,7 +128,7 @@ def run_network(
     grid = Grid(region.shape, core, int_triple([s.start % c for s, c in zip(region.box, core, strict=True)]))
     scale = predictor.form.scale
     for product in target.products:
-        if not run.has(product.name):
+        if run.lacks(product.name, target.step):
             _create(run, given, product, scale, grid)
     apart = _sharing(grid, scale, open_array(run.path, target.products[0].name).chunks or core)
     stream = None if isinstance(pool, Cluster) else _streaming(predictor, run, given, target)

@@ -12,10 +12,10 @@ from connectomics.io.place import Place
 from connectomics.io.pyramid import build_pyramid
 from connectomics.networks.contract import Contract
 from connectomics.networks.models import check_task, find_model
-from connectomics.pipeline.chunk_scoring import FOLDER as CASCADE_FOLDER
+from connectomics.pipeline.chunk_scoring import verdicts_of
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Product, Target, run_network
-from connectomics.pipeline.resources import open_pool, pyramid_levels, share_inference
+from connectomics.pipeline.resources import check_block, open_pool, pyramid_levels, share_inference
 from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.uncertainty_stage import PRODUCT as UNCERTAINTY
@@ -24,6 +24,7 @@ from connectomics.segmentation.calibration import Calibration
 
 PRODUCT = "prediction"
 PRODUCTS = (PRODUCT, UNCERTAINTY)
+ALL_PRODUCTS = (*PRODUCTS, verdicts_of("predict"))
 
 
 def predict_volume(
@@ -38,10 +39,10 @@ def predict_volume(
     progress: Progress,
     cascade: Cascade | None = None,
 ) -> dict[str, Any]:
-    """Write ``OUT.zarr/prediction``, (c, z, y, x) uint8, and ``uncertainty``; resumes when called again.
+    """Write ``OUT.zarr/prediction``, (c, z, y, x) uint8, and ``prediction_uncertainty``; resumes.
 
     Of a detector (of a cascade's coarse level) the prediction is its one channel, 255 times the probability
-    that a voxel lies in an object; there is no ``uncertainty`` then.
+    that a voxel lies in an object; there is no ``prediction_uncertainty`` then.
 
     See `connectomics.pipeline.segment.segment_volume` for the parameters.
 
@@ -52,12 +53,13 @@ def predict_volume(
     """
     check_task(find_model(model_name), translates=False)
     given = open_input(location, model_name, region, rescale)
+    check_block(run_settings, given.region.shape)
     offsets = given.model.contract.offsets
     calibration = Calibration.parse(given.model.contract.calibration)
     identity = given.identity("predict", inference, cascade)
     target = _target(given.model.contract, run_settings.gpu_per_worker)
     names = PRODUCTS if offsets else (PRODUCT,)
-    with open_run(out, "predict", identity, [*PRODUCTS, CASCADE_FOLDER], **run_settings.claim) as run:
+    with open_run(out, "predict", identity, ALL_PRODUCTS, **run_settings.claim) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         with open_pool(run_settings) as pool:
@@ -73,10 +75,10 @@ def predict_volume(
             "output": str(out),
             "shape": list(open_array(run.path, PRODUCT).array.shape),
             "offsets": offsets,
-            "calibrated": {UNCERTAINTY: calibration.said[UNCERTAINTY]} if offsets else {},
+            "calibrated": {UNCERTAINTY: calibration.said["uncertainty"]} if offsets else {},
         }
         report |= computed_tiles(chosen)
-        run.ledger.note("complete", report)
+        run.finish(report, names)
     return report
 
 

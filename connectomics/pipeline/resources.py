@@ -62,6 +62,18 @@ def pyramid_levels(shape: Sequence[int]) -> int:
     return 1 + max(0, math.ceil(math.log2(max(shape) / SMALLEST_LEVEL)))
 
 
+def check_block(settings: RunSettings, shape: Sequence[int]) -> None:
+    """Refuse a ``--block`` that is not made of whole chunks of a region, also where tiles decide.
+
+    Raises
+    ------
+    InputError
+        It is not; the message names the nearest that fits.
+    """
+    if settings.block is not None:
+        chunk_for_block(settings.block, int_triple(shape))
+
+
 def block_for_memory(
     settings: RunSettings, memory: int, shape: Sequence[int], halo: int, bytes_per_voxel: float
 ) -> IntTriple:
@@ -85,8 +97,8 @@ def block_for_memory(
     InputError
         ``--block`` is not made of whole chunks.
     """
+    check_block(settings, shape)
     if settings.block is not None:
-        chunk_for_block(settings.block, int_triple(shape))
         return settings.block
     workers = worker_count(settings)
     processes = 1 if settings.cluster is None else workers

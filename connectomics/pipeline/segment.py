@@ -14,7 +14,7 @@ from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.place import Place
 from connectomics.networks.models import Model, check_task, find_model
-from connectomics.pipeline.chunk_scoring import FOLDER as CASCADE_FOLDER
+from connectomics.pipeline.chunk_scoring import verdicts_of
 from connectomics.pipeline.edge_stage import collect_edges
 from connectomics.pipeline.fragment_stage import make_fragments
 from connectomics.pipeline.graph_memory import BYTES_PER_EDGE
@@ -31,7 +31,8 @@ from connectomics.segmentation.calibration import Calibration
 from connectomics.segmentation.fragments import required_halo
 from connectomics.segmentation.settings import SegmentationSettings
 
-ALL_PRODUCTS = (*PRODUCTS, "affinities", "region_graph", "lut", "scratch", CASCADE_FOLDER)
+KEPT = (*PRODUCTS, "region_graph", "lut")
+ALL_PRODUCTS = (*KEPT, "affinities", "scratch", verdicts_of("segment"))
 
 BYTES_PER_VOXEL = 40.0
 """Peak bytes per voxel read by one worker in the fragment and edge stages, measured."""
@@ -108,7 +109,7 @@ def segment_volume(
             affinities = open_array(run.path, "affinities")
             stage = Stage(run, grid, affinities, offsets, settings, pool, progress, calibration, chosen)
             report = segment_affinities(stage) | computed_tiles(chosen)
-        run.ledger.note("complete", report)
+        run.finish(report, (*KEPT, "affinities") if keep_affinities else KEPT)
         _clean_up(run, keep_affinities)
     return report
 

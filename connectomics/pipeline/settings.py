@@ -54,7 +54,7 @@ class RunSettings(PoolSettings):
     """How a run shares out its work; none of these changes the result."""
 
     block: tuple[Positive, Positive, Positive] | None = None
-    """Write block, voxels (z y x), whole chunks. Default: sized to --memory."""
+    """Write block, voxels (z y x), whole chunks. Default: sized to --memory, as tiles always are."""
     overwrite: bool = False
     """Replace what an earlier run of this command wrote to the output."""
     gpu_per_worker: bool = False

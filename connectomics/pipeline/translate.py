@@ -14,16 +14,17 @@ from connectomics.io.place import Place
 from connectomics.io.pyramid import build_pyramid
 from connectomics.networks.contract import Contract
 from connectomics.networks.models import check_task, find_model
-from connectomics.pipeline.chunk_scoring import FOLDER as CASCADE_FOLDER
+from connectomics.pipeline.chunk_scoring import verdicts_of
 from connectomics.pipeline.input import open_input
 from connectomics.pipeline.network_stage import Product, Target, run_network
-from connectomics.pipeline.resources import open_pool, pyramid_levels, share_inference
+from connectomics.pipeline.resources import check_block, open_pool, pyramid_levels, share_inference
 from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 
 log = logging.getLogger(__name__)
 
 PRODUCTS = ("em", "aleatoric", "epistemic")
+ALL_PRODUCTS = (*PRODUCTS, verdicts_of("translate"))
 STEP = "translation"
 SPREAD_DTYPE = "float16"
 """Standard deviations are stored in grey levels, to three digits."""
@@ -59,6 +60,7 @@ def translate_volume(
     check_task(find_model(model_name), translates=True)
     check_engine(inference)
     given = open_input(location, model_name, region, rescale)
+    check_block(run_settings, given.region.shape)
     contract = given.model.contract
     samples = sampling.samples or default_samples(contract)
     plan_passes(samples, contract.members, contract.network.dropout > 0, inference.flips)
@@ -66,7 +68,7 @@ def translate_volume(
     identity = given.identity("translate", inference, cascade) | {"samples": samples}
     target = _target(contract, samples, run_settings.gpu_per_worker)
     names = [product.name for product in target.products]
-    with open_run(out, "translate", identity, [*PRODUCTS, CASCADE_FOLDER], **run_settings.claim) as run:
+    with open_run(out, "translate", identity, ALL_PRODUCTS, **run_settings.claim) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         with open_pool(run_settings) as pool:
@@ -74,9 +76,8 @@ def translate_volume(
             chosen = run_network(run, given, share, target, pool, progress, cascade)
         em = open_array(run.path, "em")
         levels = pyramid_levels(em.shape)
-        for name in names:
-            if levels > 1:
-                build_pyramid(run.path, name, levels)
+        for name in names if levels > 1 else ():
+            build_pyramid(run.path, name, levels)
         report = {
             "output": str(out),
             "arrays": names,
@@ -85,7 +86,7 @@ def translate_volume(
             "samples": samples,
         }
         report |= computed_tiles(chosen)
-        run.ledger.note("complete", report)
+        run.finish(report, names)
     return report
 
 

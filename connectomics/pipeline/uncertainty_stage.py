@@ -1,4 +1,4 @@
-"""How likely each voxel's affinities are wrong, written beside a prediction block by block."""
+"""How likely a prediction's affinities are wrong, voxel by voxel, written beside it block by block."""
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from connectomics.pipeline.selection import Selection
 from connectomics.segmentation.calibration import Calibration
 from connectomics.segmentation.uncertainty import voxel_uncertainty
 
-PRODUCT = "uncertainty"
+PRODUCT = "prediction_uncertainty"
+"""Not the ``uncertainty`` of a segmentation: `predict` and `segment` may write to one output."""
 
 EDGE = 128
 """Edge of a block, always the same: a resumed run finds the blocks of the one before."""
@@ -26,7 +27,7 @@ def write_uncertainty(
     progress: Progress,
     computed: Selection | None = None,
 ) -> None:
-    """Write ``uncertainty`` from the affinities in another array of the same output.
+    """Write ``prediction_uncertainty`` from the affinities in another array of the same output.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def write_uncertainty(
         Which parts there are, where a cascade chose them.
     """
     affinities = open_array(run.path, prediction)
-    if not run.has(PRODUCT):
+    if run.lacks(PRODUCT, PRODUCT):
         create_array(
             run.path,
             PRODUCT,
@@ -51,7 +52,7 @@ def write_uncertainty(
             chunks=tuple(min(EDGE // 2, n) for n in affinities.shape),
             voxel_size=affinities.voxel_size,
             offset=affinities.offset,
-            attributes={"calibrated": calibration.said[PRODUCT]},
+            attributes={"calibrated": calibration.said["uncertainty"]},
         )
     array = open_array(run.path, PRODUCT)
 

@@ -1,7 +1,6 @@
-"""Fitting a network: claim the run's folder, train to the end, go on where an earlier run stopped."""
+"""Fitting a network: train to the end of the schedule, go on where an earlier run stopped."""
 
 import gc
-import json
 import sys
 import warnings
 from collections.abc import Iterator
@@ -10,17 +9,14 @@ from typing import Any
 
 import torch
 
-from connectomics.errors import ModelError, OutputExistsError, RunFailed, SettingsError
+from connectomics.errors import ModelError, RunFailed, SettingsError
 from connectomics.networks.build import divisor_of
 from connectomics.networks.checkpoint import load_network
-from connectomics.networks.models import CONTRACT_FILE, find_model
+from connectomics.networks.models import find_model
 from connectomics.training.callbacks import LAST
 from connectomics.training.crop_choice import is_out_of_memory, read_record, smaller_crop
 from connectomics.training.network_training import NetworkTraining
 from connectomics.training.settings import TrainSettings
-
-_FREE = {"max_minutes", "device", "checkpoint_every", "log_every", "compile", "channels_last"}
-"""Settings that a resumed run may change."""
 
 
 class Steps:
@@ -45,31 +41,6 @@ def check_crop(settings: TrainSettings) -> None:
     divisor = divisor_of(settings.network)
     if any(n % d or n <= 0 for n, d in zip(settings.crop, divisor, strict=True)):
         raise SettingsError(f"crop: must be multiples of the network's {divisor}, got {settings.crop}.")
-
-
-def claim(folder: Path, settings: TrainSettings) -> bool:
-    """Take the folder for this run; True if the run is complete already."""
-    values = json.loads(settings.model_dump_json(exclude=_FREE))
-    record = folder / "settings.json"
-    if record.exists():
-        there = _completed(json.loads(record.read_text(encoding="utf-8")))
-        differing = sorted(k for k in values.keys() | there.keys() if values.get(k) != there.get(k))
-        if differing:
-            raise OutputExistsError(
-                f"{folder}: holds a run with other settings ({', '.join(differing)}). Choose "
-                "another --output, or remove it."
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    return (folder / "model" / CONTRACT_FILE).exists()
-
-
-def _completed(values: dict[str, Any]) -> dict[str, Any]:
-    """A run's settings with what has been added since at its default."""
-    try:
-        return dict(json.loads(TrainSettings.parse(values).model_dump_json(exclude=_FREE)))
-    except SettingsError:
-        return values
 
 
 def start_from(module: NetworkTraining, where: str) -> None:

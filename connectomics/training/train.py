@@ -22,12 +22,13 @@ from connectomics.training.callbacks import Checkpoints, Metrics, Validation
 from connectomics.training.crop_choice import settle_crop
 from connectomics.training.detector import DetectorTraining
 from connectomics.training.exporting import make_contract, pooled
-from connectomics.training.fitting import check_crop, claim, fit, start_from
+from connectomics.training.fitting import check_crop, fit, start_from
 from connectomics.training.loading import load_volumes
 from connectomics.training.mining import Mining
 from connectomics.training.module import AffinityTraining
 from connectomics.training.phantoms import load_phantoms
 from connectomics.training.rounds import Rounds
+from connectomics.training.run_folder import claimed
 from connectomics.training.settings import TrainSettings
 from connectomics.training.source_features import remember_sources
 from connectomics.training.sources import Source
@@ -58,17 +59,23 @@ def train(settings: TrainSettings, output: str | Path) -> Path:
     InputError
         There are no data, or they cannot be read.
     OutputExistsError
-        A run with other settings is there.
+        A run with other settings is there, or something else.
     """
     folder, settings = Path(output), with_annotations(settings)
     check_crop(settings)
-    if claim(folder, settings):
-        _log.info("%s: this run is complete already.", folder)
-        return folder / "model"
-    if settings.translation is not None:
+    with claimed(folder, settings) as complete:
+        if complete:
+            _log.info("%s: this run is complete already.", folder)
+            return folder / "model"
+        if settings.translation is None:
+            return _train_network(settings, folder)
         from connectomics.training.train_translation import train_translation
 
         return train_translation(settings, folder)
+
+
+def _train_network(settings: TrainSettings, folder: Path) -> Path:
+    """Train one network for affinities, or a detector, and export it."""
     cache, chosen_on = folder / "phantoms", settings.validation
     sources, moments = load_sources(settings, cache)
     held_out = load_volumes(settings.data, chosen_on.volumes, settings.truth)

@@ -15,9 +15,10 @@ from connectomics.networks.models import Model, find_model
 from connectomics.training.callbacks import Checkpoints, Metrics, Validation
 from connectomics.training.crop_choice import settle_crop
 from connectomics.training.exporting import make_contract, pooled
-from connectomics.training.fitting import claim, fit, start_from
+from connectomics.training.fitting import fit, start_from
 from connectomics.training.pair_loading import check_crop_fits, load_pairs, load_phantom_pairs
 from connectomics.training.pairs import PairSource
+from connectomics.training.run_folder import claim
 from connectomics.training.settings import TrainSettings
 from connectomics.training.translation import TranslationTraining
 from connectomics.training.translation_validation import calibrate_on

@@ -22,7 +22,7 @@ TASKS = {
 }
 """What a model must do for a command."""
 
-SPREADS = {"uncertainty", "aleatoric", "epistemic"}
+SPREADS = {"uncertainty", "prediction_uncertainty", "aleatoric", "epistemic"}
 """Parts of an output that are images, but none to run on."""
 
 

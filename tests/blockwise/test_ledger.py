@@ -62,6 +62,32 @@ def test_a_damaged_record_counts_as_none(tmp_path, damage):
     assert ledger.done("step") == set()
 
 
+def test_a_step_whose_records_nobody_would_find_is_refused(tmp_path):
+    ledger = Ledger(tmp_path)
+    for record in (
+        lambda: ledger.mark_done("labels/truth", 0, "block 0", 0.1),
+        lambda: ledger.mark_failed("labels/truth", 0, "block 0", OSError("gone")),
+        lambda: ledger.save_table("labels/truth", 0, sizes=np.zeros(1)),
+        lambda: ledger.note("plan-labels/truth", {}),
+    ):
+        with pytest.raises(ValueError, match="labels/truth"):
+            record()
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_step_that_is_forgotten_is_to_be_done_again(tmp_path):
+    ledger = Ledger(tmp_path)
+    for step in ("edges", "labels"):
+        ledger.mark_done(step, 3, "block 3", 0.5)
+        ledger.save_table(step, 3, sizes=np.zeros(1))
+    ledger.forget("edges")
+    ledger.forget("never begun")
+    assert (ledger.done("edges"), ledger.done("labels")) == (set(), {3})
+    with pytest.raises(FileNotFoundError):
+        ledger.load_table("edges", 3)
+    assert ledger.load_table("labels", 3)
+
+
 def test_no_half_written_file_is_left(tmp_path):
     ledger = Ledger(tmp_path)
     with pytest.raises(TypeError):

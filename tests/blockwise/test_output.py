@@ -1,12 +1,15 @@
 """An output is made, resumed, refused or replaced; what is not this command's is never touched."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from connectomics.blockwise.lock import Lock
 from connectomics.blockwise.output import open_run
 from connectomics.errors import BusyError, InputError, OutputExistsError, RunFailed
-from connectomics.io.ome_zarr import create_array, open_array
+from connectomics.io.ome_zarr import create_array, create_group, open_array
+from connectomics.io.place import remove
 
 LAYOUT = {
     "shape": (4, 4, 4),
@@ -33,7 +36,7 @@ def run_once(out, command="predict", identity=None, product="prediction", value=
             create_array(run.path, product, **LAYOUT)
         open_array(run.path, product).write_box(EVERYTHING, np.full((4, 4, 4), value, np.uint8))
         run.ledger.mark_done("copy", 0, "block 0", 0.1)
-        run.ledger.note("complete", {"value": value})
+        run.finish({"value": value}, [product])
 
 
 def value_in(out, product="prediction"):
@@ -49,6 +52,7 @@ def run_root(out, value=1, **options):
     with open_run(out, "convert", {"value": value}, ["0"], create=make, **options) as run:
         open_array(out, "").write_box(EVERYTHING, np.full((4, 4, 4), value, np.uint8))
         run.ledger.mark_done("copy", 0, "block 0", 0.1)
+        run.finish({"value": value}, ["0"])
 
 
 def test_a_run_makes_its_output_and_a_rerun_finds_it_complete(tmp_path):
@@ -58,6 +62,60 @@ def test_a_run_makes_its_output_and_a_rerun_finds_it_complete(tmp_path):
         assert run.complete and run.has("prediction") and not run.has("other")
         assert run.ledger.done("copy") == {0}
     assert not (out / "ledger/lock.json").exists()
+
+
+def test_a_complete_run_without_its_product_is_made_anew(tmp_path, caplog):
+    out = tmp_path / "out.zarr"
+    run_once(out, "segment", product="labels/segmentation", value=7)
+    run_once(out)
+    remove(out / "prediction")
+    with open_run(out, "predict", {"threshold": 0.5}, ["prediction"]) as run:
+        assert not run.complete and run.ledger.empty and not run.has("prediction")
+    assert "prediction of the complete run is gone" in caplog.text
+    assert value_in(out, "labels/segmentation") == 7
+    with open_run(out, "segment", {"threshold": 0.5}, ["labels/segmentation"]) as run:
+        assert run.complete  # that of another command is none of its own
+    with pytest.raises(OutputExistsError, match="threshold"):
+        run_once(out, identity={"threshold": 0.4})
+
+
+def test_an_image_whose_voxels_are_gone_is_made_anew(tmp_path):
+    out = tmp_path / "out.zarr"
+    run_root(out)
+    remove(out / "0")
+    run_root(out)
+    assert value_in(out, "") == 1
+    run_once(out, "segment", product="labels/segmentation", value=7)
+    remove(out / "0")
+    before = contents(out)
+    with pytest.raises(OutputExistsError, match="also holds what segment wrote"):
+        run_root(out)
+    assert contents(out) == before
+
+
+def test_a_run_keeps_the_blocks_it_began_with(tmp_path):
+    for asked in ((64, 64, 64), (32, 32, 32)):
+        with open_run(tmp_path / "out.zarr", "predict", {"a": 1}, ["prediction"]) as run:
+            assert run.settled_block(asked) == (64, 64, 64)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_group_of_the_older_format_is_refused_untouched(tmp_path, overwrite):
+    out = tmp_path / "out.zarr"
+    create_group(out, 2)
+    before = contents(out)
+    with pytest.raises(OutputExistsError, match=r"zarr format 2.*Choose another output"):
+        run_once(out, overwrite=overwrite)
+    assert contents(out) == before
+
+
+def test_bad_input_leaves_no_ledger_in_the_group_of_others(tmp_path):
+    out = tmp_path / "out.zarr"
+    create_array(out, "raw", **LAYOUT)
+    before = contents(out)
+    with pytest.raises(InputError, match="constant"), open_run(out, "predict", {"a": 1}, ["prediction"]):
+        raise InputError("constant")
+    assert contents(out) == before
 
 
 def test_an_interrupted_run_is_resumed(tmp_path):
@@ -208,6 +266,20 @@ def test_an_image_is_resumed_refused_and_replaced(tmp_path):
     assert value_in(out, "") == 1
     run_root(out, 2, overwrite=True)
     assert value_in(out, "") == 2
+
+
+def test_an_image_that_could_not_be_replaced_leaves_room_for_another(tmp_path):
+    out = tmp_path / "out.zarr"
+    run_root(out, 1)
+    make = partial(create_array, out, "", **LAYOUT)
+    with (
+        pytest.raises(InputError, match="constant"),
+        open_run(out, "convert", {"value": 2}, ["0"], create=make, overwrite=True),
+    ):
+        raise InputError("constant")
+    assert not any(out.iterdir())
+    run_root(out, 3)
+    assert value_in(out, "") == 3
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

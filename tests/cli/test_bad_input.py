@@ -6,6 +6,7 @@ import pytest
 
 from connectomics.cli.main import run
 from connectomics.io.files import write_json
+from connectomics.io.ome_zarr import create_group
 
 TOY = "TOY"
 """Stands for the toy model's folder in the arguments below; BAD and MODELS stand for the damaged files."""
@@ -101,14 +102,18 @@ CASES = [
     (f"{SEGMENT} --threshold high", "threshold"),
     (f"{SEGMENT} --cluster slurm", "expected local:N"),
     (f"{SEGMENT} --cluster local:0", "expected a number of workers"),
-    (f"{SEGMENT} --block 20 20 20", "--block 20 20 20: .*multiples"),
+    *[
+        (f"{command} --block 20 20 20", "--block 20 20 20: .*multiples.* nearest that fits is 32 32 32")
+        for command in (PREDICT, SEGMENT)
+    ],
     ("convert BAD/a.h5/bare out.zarr --voxel-size 0 1 1", "--voxel-size: must be positive"),
     ("convert BAD/a.h5/bare out.zarr --voxel-size -1 1 1", "--voxel-size: must be positive"),
     ("info BAD/a.h5/bare --voxel-size -1 1 1", "--voxel-size: must be positive"),
     ("convert BAD/a.h5/raw out.zarr --chunk 0", "chunk"),
     ("convert BAD/a.h5/raw out.zarr --chunk 32 --shard 48", "--shard 48"),
     ("convert BAD/a.h5/raw out.zarr --chunk 32 --shard 64 --zarr-format 2", "shard"),
-    ("convert BAD/a.h5/raw out.zarr --block 50 50 50", "--block"),
+    ("convert BAD/a.h5/raw out.zarr --block 50 90 97", "nearest that fits is 64 64 128"),
+    ("convert BAD/a.h5/raw out.zarr --chunk 16 --shard 48 --block 50 90 97", "whole shards.* 48 96 96"),
     ("convert BAD/a.h5/raw out.zarr --block -64 64 64", "--block"),
     ("convert BAD/a.h5/raw out.zarr --levels 0", "levels"),
     ("phantom out.zarr", "shape"),
@@ -225,6 +230,12 @@ def test_the_output_of_another_run_is_left_alone(refused, tmp_path, line):
     write_json(tmp_path / "out.zarr" / "ledger" / command / "run.json", {"command": command, "block": 1})
     message = refused(line.format("out.zarr"))
     assert "holds the output of another run" in message and "block: 1 -> " in message
+
+
+@pytest.mark.parametrize("line", WRITING[1:], ids=[line.split()[0] for line in WRITING[1:]])
+def test_a_group_of_the_older_zarr_format_is_left_alone(refused, tmp_path, line):
+    create_group(tmp_path / "v2.zarr", 2)
+    assert re.search("zarr format 2.*Choose another output", refused(line.format("v2.zarr")))
 
 
 def test_the_phantom_takes_no_folder_of_skeletons_that_is_not_its_own(refused, tmp_path):

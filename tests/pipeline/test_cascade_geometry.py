@@ -99,7 +99,7 @@ def test_a_region_is_computed_where_chunks_pass_and_as_without_a_cascade(volume,
     full = predict(volume, tmp_path / "f.zarr", model, *region_options())
     computed = some.any(axis=0)
     np.testing.assert_array_equal(some[:, computed], full[:, computed])
-    verdicts = open_volume(f"{tmp_path}/s.zarr/cascade/level_{levels[0]}")
+    verdicts = open_volume(f"{tmp_path}/s.zarr/cascade/predict/level_{levels[0]}")
     passed = np.argwhere(verdicts.read() == PASSED)
     wanted = np.zeros(some.shape[1:], bool)
     for index in passed:  # the voxels of the chunks that passed, in the region
@@ -112,7 +112,7 @@ def test_a_region_is_computed_where_chunks_pass_and_as_without_a_cascade(volume,
     assert wanted.any()
     assert not (full.any(axis=0) & wanted & ~computed).any()
     assert 0 < computed.mean() < 1
-    doubt = open_volume(f"{tmp_path}/s.zarr/uncertainty").read()
+    doubt = open_volume(f"{tmp_path}/s.zarr/prediction_uncertainty").read()
     assert not doubt[~computed].any()
 
 

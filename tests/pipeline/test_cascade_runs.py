@@ -92,7 +92,7 @@ def test_axons_go_on_where_the_cascade_saw_nothing(between, volume, whole, model
     assert pairs.shape[1] == 2  # one to one
     said = json.loads(report.read_text())
     assert 0 < said["tiles_computed"] < said["tiles"]
-    verdicts = open_volume(f"{tmp_path}/o.zarr/cascade/level_1").read()
+    verdicts = open_volume(f"{tmp_path}/o.zarr/cascade/segment/level_1").read()
     assert (verdicts == REJECTED).any() and (verdicts == PASSED).any()
 
 

@@ -10,6 +10,7 @@ from connectomics.io.describe import describe
 from connectomics.io.ome_zarr import create_array
 from connectomics.io.opening import open_volume
 from connectomics.io.settings import ConvertSettings
+from connectomics.io.volume import Volume
 
 DATA = np.random.default_rng(0).integers(0, 200, (30, 50, 70)).astype("u2")
 
@@ -70,6 +71,22 @@ def test_a_corrupt_input_leaves_nothing(source, tmp_path, capsys):
 def test_blocks_of_broken_chunks_are_refused(source, tmp_path, capsys):
     assert run(["convert", f"{source}/raw", str(tmp_path / "o.zarr"), "--block", "20", "20", "20"]) == 2
     assert "whole chunks" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_with_another_block_leaves_no_hole(source, tmp_path, monkeypatch):
+    arguments = ["convert", f"{source}/raw", str(tmp_path / "o.zarr"), "--chunk", "16", "--workers", "1"]
+    honest = Volume.read_box
+
+    def stops(volume, box):
+        if box[1].start == 48:
+            raise MemoryError("out of luck")
+        return honest(volume, box)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Volume, "read_box", stops)
+        assert run([*arguments, "--block", "16", "16", "32"]) == 1
+    assert run([*arguments, "--block", "32", "32", "48"]) == 0
+    np.testing.assert_array_equal(open_volume(tmp_path / "o.zarr").read(), DATA)
 
 
 def test_settings_are_checked():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +73,32 @@ def test_again_is_already_complete_and_other_settings_are_refused(clean, volume,
     assert run(command(volume, clean, model, "--block", "32", "32", "32", "--threshold", "0.9")) == 2
     assert "segmentation.threshold" in capsys.readouterr().err
     assert before == sorted((p, p.stat().st_mtime_ns) for p in clean.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("gone", ["labels/segmentation", "lut"])
+def test_a_complete_run_that_lost_a_product_writes_all_of_it_again(clean, volume, model, tmp_path, gone):
+    out = tmp_path / "out.zarr"
+    shutil.copytree(clean, out)
+    shutil.rmtree(out / gone)
+    assert run(command(volume, out, model, "--block", "32", "32", "32")) == 0
+    assert_same(clean, out)
+    np.testing.assert_array_equal(read_table(out, "lut"), read_table(clean, "lut"))
+    assert not (out / "scratch").exists()
+
+
+def test_labels_lost_before_the_end_are_written_again(clean, volume, model, tmp_path, monkeypatch):
+    out, arguments = (
+        tmp_path / "out.zarr",
+        command(volume, tmp_path / "out.zarr", model, "--block", *["32"] * 3),
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("connectomics.pipeline.segment.build_pyramids", lambda stage: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(arguments)
+    assert len(records_of(out, "labels")) == 18, "test invalid: every block is done"
+    shutil.rmtree(out / "labels/fragments")
+    assert run(arguments) == 0
+    assert_same(clean, out)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])

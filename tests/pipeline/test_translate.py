@@ -162,6 +162,7 @@ WRONG = {
     "translate {volume} out.zarr --model {plain} --samples 9": "--samples 8 or fewer",
     "translate {volume} out.zarr --model {plain} --samples 3 --flips 2": "--samples 2 or fewer",
     "translate {volume} out.zarr --model {translator} --memory 100MB --quiet": "memory",
+    "translate {volume} out.zarr --model {translator} --block 17 17 17": "nearest that fits is 32 32 32",
 }
 
 

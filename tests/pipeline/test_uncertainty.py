@@ -141,12 +141,12 @@ def test_predict_writes_what_the_tables_say(volume, model, calibrated, tables, t
         out = tmp_path / f"{name}.zarr"
         assert predicted(volume, out, chosen) == 0
         prediction = open_volume(f"{out}/prediction", channels=True)
-        doubt = open_volume(f"{out}/uncertainty")
+        doubt = open_volume(f"{out}/prediction_uncertainty")
         maps[name] = doubt.read()
         expected = voxel_uncertainty(prediction.read(), Calibration.parse(table).voxels)
         np.testing.assert_array_equal(maps[name], expected)
         assert (doubt.voxel_size, doubt.offset) == (prediction.voxel_size, prediction.offset)
-        assert says(out, "uncertainty") is (table is not None)
+        assert says(out, "prediction_uncertainty") is (table is not None)
     assert (maps["with"] != maps["without"]).any()
 
 
@@ -163,4 +163,26 @@ def test_predict_goes_on_where_the_uncertainty_failed(volume, calibrated, tmp_pa
     monkeypatch.undo()
     assert predicted(volume, out, calibrated) == 0
     assert network == {path: path.stat().st_mtime_ns for path in network}  # the network ran once
-    assert open_volume(f"{out}/uncertainty").read().any()
+    assert open_volume(f"{out}/prediction_uncertainty").read().any()
+
+
+@pytest.mark.parametrize("order", [("segment", "predict"), ("predict", "segment")])
+def test_a_segmentation_and_a_prediction_share_an_output(volume, model, calibrated, clean, tmp_path, order):
+    """Each keeps its own map: the prediction here is of another model, which calls other voxels doubtful."""
+    both, alone = tmp_path / "both.zarr", tmp_path / "alone.zarr"
+    assert predicted(volume, alone, model) == 0
+    for command in (*order, *order):  # once more: both are complete
+        if command == "segment":
+            segmented(volume, both, calibrated)
+        else:
+            assert predicted(volume, both, model) == 0
+    parts = {clean: ("labels/segmentation", "uncertainty"), alone: ("prediction", "prediction_uncertainty")}
+    for out, names in parts.items():
+        for name in names:
+            expected = open_volume(f"{out}/{name}", channels=True).read()
+            np.testing.assert_array_equal(open_volume(f"{both}/{name}", channels=True).read(), expected)
+    assert (open_volume(f"{both}/uncertainty").read() != expected).any()
+    assert run(["predict", str(volume), str(both), "--model", str(calibrated), "--overwrite"]) == 0
+    assert says(both, "prediction_uncertainty") and (both / "labels/segmentation").exists()
+    found = open_volume(f"{both}/uncertainty").read()
+    np.testing.assert_array_equal(found, open_volume(f"{clean}/uncertainty").read())
