@@ -21,7 +21,7 @@ def predict(
     run: RunOptions = RUN,
     report: Report = REPORT,
 ) -> None:
-    """Run a network over a volume: OUT.zarr/prediction, prediction_uncertainty; resumes when run again.
+    """Run a network over a volume: OUT.zarr/prediction and uncertainty; resumes when run again.
 
     Parameters
     ----------

@@ -18,13 +18,11 @@ from connectomics.pipeline.network_stage import Product, Target, run_network
 from connectomics.pipeline.resources import check_block, open_pool, pyramid_levels, share_inference
 from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
-from connectomics.pipeline.uncertainty_stage import PRODUCT as UNCERTAINTY
-from connectomics.pipeline.uncertainty_stage import write_uncertainty
+from connectomics.pipeline.uncertainty_stage import prediction_product, write_uncertainty
 from connectomics.segmentation.calibration import Calibration
 
 PRODUCT = "prediction"
-PRODUCTS = (PRODUCT, UNCERTAINTY)
-ALL_PRODUCTS = (*PRODUCTS, verdicts_of("predict"))
+VERDICTS = verdicts_of("predict")
 
 
 def predict_volume(
@@ -39,10 +37,11 @@ def predict_volume(
     progress: Progress,
     cascade: Cascade | None = None,
 ) -> dict[str, Any]:
-    """Write ``OUT.zarr/prediction``, (c, z, y, x) uint8, and ``prediction_uncertainty``; resumes.
+    """Write ``OUT.zarr/prediction``, (c, z, y, x) uint8, and ``uncertainty``; resumes.
 
     Of a detector (of a cascade's coarse level) the prediction is its one channel, 255 times the probability
-    that a voxel lies in an object; there is no ``prediction_uncertainty`` then.
+    that a voxel lies in an object; there is no ``uncertainty`` then. Beside a segmentation, which has an
+    ``uncertainty`` of its own, it is called ``prediction_uncertainty``.
 
     See `connectomics.pipeline.segment.segment_volume` for the parameters.
 
@@ -58,8 +57,9 @@ def predict_volume(
     calibration = Calibration.parse(given.model.contract.calibration)
     identity = given.identity("predict", inference, cascade)
     target = _target(given.model.contract, run_settings.gpu_per_worker)
-    names = PRODUCTS if offsets else (PRODUCT,)
-    with open_run(out, "predict", identity, ALL_PRODUCTS, **run_settings.claim) as run:
+    uncertainty = prediction_product(out)
+    names = (PRODUCT, uncertainty) if offsets else (PRODUCT,)
+    with open_run(out, "predict", identity, (PRODUCT, uncertainty, VERDICTS), **run_settings.claim) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         with open_pool(run_settings) as pool:
@@ -67,7 +67,7 @@ def predict_volume(
             chosen = run_network(run, given, share, target, pool, progress, cascade)
             release_memory()
             if offsets:
-                write_uncertainty(run, PRODUCT, calibration, pool, progress, chosen)
+                write_uncertainty(run, uncertainty, PRODUCT, calibration, pool, progress, chosen)
         levels = pyramid_levels(given.region.shape)
         for name in names if levels > 1 else ():
             build_pyramid(run.path, name, levels)
@@ -75,7 +75,7 @@ def predict_volume(
             "output": str(out),
             "shape": list(open_array(run.path, PRODUCT).array.shape),
             "offsets": offsets,
-            "calibrated": {UNCERTAINTY: calibration.said["uncertainty"]} if offsets else {},
+            "calibrated": {uncertainty: calibration.said["uncertainty"]} if offsets else {},
         }
         report |= computed_tiles(chosen)
         run.finish(report, names)

@@ -26,6 +26,7 @@ from connectomics.pipeline.resources import block_for_memory, open_pool, share_i
 from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.stage import Stage
+from connectomics.pipeline.uncertainty_stage import make_way
 from connectomics.roi import IntTriple
 from connectomics.segmentation.calibration import Calibration
 from connectomics.segmentation.fragments import required_halo
@@ -94,6 +95,7 @@ def segment_volume(
         "block": grid.block,
         "keep_affinities": keep_affinities,
     }
+    make_way(out)
     with open_run(out, "segment", identity, ALL_PRODUCTS, **run_settings.claim) as run:
         if run.complete:
             _clean_up(run, keep_affinities)  # which may have been interrupted

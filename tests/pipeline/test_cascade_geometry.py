@@ -112,7 +112,7 @@ def test_a_region_is_computed_where_chunks_pass_and_as_without_a_cascade(volume,
     assert wanted.any()
     assert not (full.any(axis=0) & wanted & ~computed).any()
     assert 0 < computed.mean() < 1
-    doubt = open_volume(f"{tmp_path}/s.zarr/prediction_uncertainty").read()
+    doubt = open_volume(f"{tmp_path}/s.zarr/uncertainty").read()
     assert not doubt[~computed].any()
 
 

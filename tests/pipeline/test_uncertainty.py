@@ -141,12 +141,12 @@ def test_predict_writes_what_the_tables_say(volume, model, calibrated, tables, t
         out = tmp_path / f"{name}.zarr"
         assert predicted(volume, out, chosen) == 0
         prediction = open_volume(f"{out}/prediction", channels=True)
-        doubt = open_volume(f"{out}/prediction_uncertainty")
+        doubt = open_volume(f"{out}/uncertainty")
         maps[name] = doubt.read()
         expected = voxel_uncertainty(prediction.read(), Calibration.parse(table).voxels)
         np.testing.assert_array_equal(maps[name], expected)
         assert (doubt.voxel_size, doubt.offset) == (prediction.voxel_size, prediction.offset)
-        assert says(out, "prediction_uncertainty") is (table is not None)
+        assert says(out, "uncertainty") is (table is not None)
     assert (maps["with"] != maps["without"]).any()
 
 
@@ -163,7 +163,7 @@ def test_predict_goes_on_where_the_uncertainty_failed(volume, calibrated, tmp_pa
     monkeypatch.undo()
     assert predicted(volume, out, calibrated) == 0
     assert network == {path: path.stat().st_mtime_ns for path in network}  # the network ran once
-    assert open_volume(f"{out}/prediction_uncertainty").read().any()
+    assert open_volume(f"{out}/uncertainty").read().any()
 
 
 @pytest.mark.parametrize("order", [("segment", "predict"), ("predict", "segment")])
@@ -176,11 +176,11 @@ def test_a_segmentation_and_a_prediction_share_an_output(volume, model, calibrat
             segmented(volume, both, calibrated)
         else:
             assert predicted(volume, both, model) == 0
-    parts = {clean: ("labels/segmentation", "uncertainty"), alone: ("prediction", "prediction_uncertainty")}
-    for out, names in parts.items():
-        for name in names:
-            expected = open_volume(f"{out}/{name}", channels=True).read()
-            np.testing.assert_array_equal(open_volume(f"{both}/{name}", channels=True).read(), expected)
+    parts = [(clean, "labels/segmentation", "labels/segmentation"), (clean, "uncertainty", "uncertainty")]
+    parts += [(alone, "prediction", "prediction"), (alone, "uncertainty", "prediction_uncertainty")]
+    for out, name, there in parts:
+        expected = open_volume(f"{out}/{name}", channels=True).read()
+        np.testing.assert_array_equal(open_volume(f"{both}/{there}", channels=True).read(), expected)
     assert (open_volume(f"{both}/uncertainty").read() != expected).any()
     assert run(["predict", str(volume), str(both), "--model", str(calibrated), "--overwrite"]) == 0
     assert says(both, "prediction_uncertainty") and (both / "labels/segmentation").exists()
