@@ -15,6 +15,9 @@ from connectomics.training.settings import TrainSettings
 
 RECORD = "settings.json"
 
+BESIDE = {".toml", ".log", ".out", ".err", ".txt", ".md"}
+"""Files that may lie in a run's folder before it begins."""
+
 _FREE = {"max_minutes", "device", "checkpoint_every", "log_every", "compile", "channels_last"}
 """Settings that a resumed run may change."""
 
@@ -32,13 +35,16 @@ def claimed(folder: Path, settings: TrainSettings) -> Iterator[bool]:
         The folder holds another run, or something else.
     """
     existed, began = folder.exists(), not (folder / RECORD).exists()
+    before = set(folder.iterdir()) if folder.is_dir() else set()
     complete = claim(folder, settings)
     try:
         yield complete
     except InputError:
         if began and not _learnt(folder):
-            for path in [*folder.glob("*"), *([] if existed else [folder])]:  # all ours: it was empty
+            for path in set(folder.iterdir()) - before:
                 remove(path)
+            if not existed:
+                remove(folder)
         raise
 
 
@@ -53,7 +59,7 @@ def claim(folder: Path, settings: TrainSettings) -> bool:
                 f"{folder}: holds a run with other settings ({', '.join(differing)}). Choose "
                 "another --output, or remove it."
             )
-    elif folder.exists() and not (folder.is_dir() and all(map(_is_begun, folder.iterdir()))):
+    elif folder.exists() and not (folder.is_dir() and all(map(_may_stay, folder.iterdir()))):
         raise OutputExistsError(
             f"{folder}: holds something else than a training run (no {RECORD}). Choose another --output."
         )
@@ -62,9 +68,9 @@ def claim(folder: Path, settings: TrainSettings) -> bool:
     return (folder / "model" / CONTRACT_FILE).exists()
 
 
-def _is_begun(path: Path) -> bool:
-    """True for a record that is being written, as another process of the same run may do."""
-    return path.name.startswith(f".{RECORD}.")
+def _may_stay(path: Path) -> bool:
+    """True for recipes, logs and notes, and for a record that another process of this run is writing."""
+    return path.name.startswith(f".{RECORD}.") or (path.is_file() and path.suffix in BESIDE)
 
 
 def _read(folder: Path) -> dict[str, Any]:

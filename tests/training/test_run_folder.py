@@ -40,12 +40,13 @@ def kind_of_run(toy, kind):
 @pytest.mark.parametrize("kind", ["affinities", "detector", "translation", "ensemble"])
 def test_wrong_data_leave_the_place_to_the_corrected_run(toy, tmp_path, kind, existed):
     out = tmp_path / "run"
-    if existed:
+    if existed:  # with what may lie beside a run
         out.mkdir()
+        (out / "recipe.toml").touch()
     settings = kind_of_run(toy, kind)
     with pytest.raises(InputError, match="nodata"):
         train(changed(settings, data={"root": "/nodata"}), out)
-    assert list(tmp_path.rglob("*")) == ([out] if existed else [])
+    assert list(tmp_path.rglob("*")) == ([out, out / "recipe.toml"] if existed else [])
     assert claim(out, settings) is False
 
 
