@@ -1,7 +1,10 @@
 """The `connectomics` command: parses, runs, and turns errors into one clear line and an exit code."""
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from cyclopts import App, CycloptsError
@@ -52,34 +55,59 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
-    try:
-        app(
-            list(arguments) if arguments is not None else None,
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
-    except CycloptsError as error:
-        console.print(f"error: {_one_line(error)}", style="red")
-        return 2
-    except ConnectomicsError as error:
-        console.print(f"error: {error}", style="red")
-        return error.exit_code
-    except OSError as error:
-        if error.errno not in OF_THE_PATH:
-            raise
-        console.print(
-            f"error: {error.filename or 'a file'}: {error.strerror}. Check the path, and who may read and "
-            "write there, or name another.",
-            style="red",
-        )
-        return 2
-    except KeyboardInterrupt:
-        console.print("interrupted: run the same command again to go on where it stopped")
-        return 130
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    with _interrupts() as interrupted:
+        try:
+            app(
+                list(arguments) if arguments is not None else None,
+                exit_on_error=False,
+                print_error=False,
+                result_action="return_value",
+            )
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+        except (Exception, KeyboardInterrupt) as error:
+            if interrupted or isinstance(error, KeyboardInterrupt):
+                console.print("interrupted: run the same command again to go on where it stopped")
+                return 130
+            said, code = _explain(error)
+            if said is None:
+                raise
+            console.print(f"error: {said}", style="red")
+            return code
     return 0
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Note the interrupts that come: some libraries turn a KeyboardInterrupt into an error of their own."""
+    seen: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not ours or threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _explain(error: BaseException) -> tuple[str | None, int]:
+    """What to say of an error, and the exit code; None of one that nobody foresaw."""
+    if isinstance(error, CycloptsError):
+        return _one_line(error), 2
+    if isinstance(error, ConnectomicsError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError) and error.errno in OF_THE_PATH:
+        where = error.filename or "a file"
+        advice = "Check the path, and who may read and write there, or name another."
+        return f"{where}: {error.strerror}. {advice}", 2
+    return None, 1
 
 
 def _one_line(error: CycloptsError) -> str:

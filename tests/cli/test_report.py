@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from connectomics.cli.main import run
 
 
@@ -59,6 +61,22 @@ def test_permission_denied_is_one_line(volume, monkeypatch, capsys):
     assert run(["info", volume]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: closed.h5: Permission denied") and said.count("\n") == 1
+
+
+def test_an_interrupt_that_a_library_wraps_is_one_still(volume, monkeypatch, capsys):
+    def wrap(*_, **__):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError("KeyboardInterrupt: ") from None
+
+    monkeypatch.setattr("connectomics.io.describe.describe", wrap)
+    assert run(["info", volume]) == 130
+    assert "run the same command again" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    monkeypatch.setattr("connectomics.io.describe.describe", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # nobody foresaw it: the whole traceback helps
+        run(["info", volume])
 
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path):
