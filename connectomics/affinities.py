@@ -48,6 +48,26 @@ def shifted(array: Any, offset: Sequence[int]) -> tuple[Any, Any]:
     return array[(..., *here)], array[(..., *there)]
 
 
+def clear_outside(
+    affinities: NDArray[np.uint8], offsets: Sequence[Sequence[int]], where: Sequence[slice]
+) -> None:
+    """Set to 0, in place, what has no partner: v + offset lies before the volume's first voxel.
+
+    Parameters
+    ----------
+    affinities
+        (c, z, y, x) of a block, the channels of `offsets` first.
+    offsets
+        Voxels, zyx, zero or negative.
+    where
+        The block in voxels of the volume, zyx.
+    """
+    for channel, offset in enumerate(offsets):
+        for axis, (step, part) in enumerate(zip(offset, where, strict=True)):
+            lacking = max(0, -step - part.start)
+            np.moveaxis(affinities[channel], axis, 0)[:lacking] = 0
+
+
 def affinities_from_labels(
     labels: NDArray[np.integer[Any]], offsets: Sequence[Sequence[int]]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

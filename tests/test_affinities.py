@@ -8,7 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectomics.affinities import NEAREST, affinities_from_labels, pair_slices, parse_offsets, shifted
+from connectomics.affinities import (
+    NEAREST,
+    affinities_from_labels,
+    clear_outside,
+    pair_slices,
+    parse_offsets,
+    shifted,
+)
 from connectomics.errors import ConnectomicsError
 
 OFFSETS = st.tuples(*[st.integers(-4, 4)] * 3)
@@ -100,3 +107,12 @@ def test_slices_of_a_line() -> None:
     assert pair_slices((-2,)) == ((slice(2, None),), (slice(0, -2),))
     assert pair_slices((2,)) == ((slice(0, -2),), (slice(2, None),))
     assert pair_slices((0,)) == ((slice(0, None),), (slice(0, None),))
+
+
+@given(st.tuples(*[st.integers(0, 5)] * 3), SHAPES, st.tuples(*[st.integers(-4, 0)] * 3))
+def test_what_has_no_partner_in_the_volume_is_cleared(low: Any, shape: Any, offset: Any) -> None:
+    block = np.full((2, *shape), 7, np.uint8)
+    clear_outside(block, [offset], [slice(a, a + n) for a, n in zip(low, shape, strict=True)])
+    places = np.indices(shape) + np.reshape(low, (3, 1, 1, 1)) + np.reshape(offset, (3, 1, 1, 1))
+    np.testing.assert_array_equal(block[0], np.where((places < 0).any(axis=0), 0, 7))
+    assert (block[1] == 7).all()

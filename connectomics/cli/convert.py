@@ -23,7 +23,7 @@ def convert(
 ) -> None:
     """Copy a volume of any format to OME-Zarr with a pyramid; resumes when run again.
 
-    A label image, and any volume of unsigned 32 or 64-bit integers, is copied as labels: coarser levels hold
+    A label image, and any volume of 32 or 64-bit integers, is copied as labels: coarser levels hold
     the commonest id, not a mean. --labels and --no-labels say which it is.
 
     Parameters

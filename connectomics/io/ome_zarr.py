@@ -128,7 +128,7 @@ def create_array(path: str | Place, name: str, **layout: Unpack[ArrayLayout]) ->
 
 
 def create_level(group: Any, path: str, layout: ArrayLayout) -> None:
-    """Make the array of one level inside an open zarr group, empty, compressed with zstd (checksummed)."""
+    """Make the array of one level in an open zarr group, empty, compressed with zstd (format 3: checksummed)."""
     import numcodecs  # type: ignore[import-untyped]
     import zarr.codecs
 
@@ -144,7 +144,7 @@ def create_level(group: Any, path: str, layout: ArrayLayout) -> None:
         keywords["compressors"] = [zarr.codecs.ZstdCodec(level=1, checksum=True)]
         keywords["dimension_names"] = list("czyx"[-len(shape) :])
     else:
-        keywords["compressors"] = [numcodecs.Zstd(level=1, checksum=True)]
+        keywords["compressors"] = [numcodecs.Zstd(level=1)]  # others' format 2 readers know no checksum
         keywords["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
     group.create_array(
         path,

@@ -12,7 +12,7 @@ class ConvertSettings(Settings):
 
     labels: bool | None = None
     """The volume holds labels: coarser levels by the commonest label, not the mean. By default it does where
-    its OME-Zarr metadata says so (image-label) or its type is unsigned, of 32 or 64 bits."""
+    its OME-Zarr metadata says so (image-label) or its type is an integer of 32 or 64 bits."""
     levels: int | None = Field(default=None, ge=1)
     """Resolutions in all, the finest included; by default until the volume fits in one chunk."""
     chunk: int = Field(default=64, ge=1)

@@ -75,6 +75,7 @@ def read_precomputed(location: Location, level: int, voxel_size: Sequence[float]
         offset=[s * r for s, r in zip(start, resolution, strict=True)][::-1],
         chunks=array.chunks,
         levels=len(scales),
+        labels=info.get("type") == "segmentation",
     )
 
 
@@ -140,11 +141,16 @@ def _n5_geometry(
         size = [float(s) * f for s, f in zip(transform["scale"], factor, strict=True)][:3]
         shift = transform.get("translate") or [0.0] * 3
         centre = [float(t) * f for t, f in zip(shift, factor, strict=True)][:3]
-        return size, [c - s / 2 for c, s in zip(centre, size, strict=True)]
+        corner = [c - s / 2 for c, s in zip(centre, size, strict=True)]
+        axes = [str(axis).lower() for axis in transform.get("axes") or "zyx"][:3]
+        order = [axes.index(axis) for axis in "zyx"]  # z first unless it says otherwise
+        return [size[i] for i in order], [corner[i] for i in order]
     for stated in (metadata, group):
         size_xyz = _n5_resolution(stated)
         if size_xyz is not None:
-            down = metadata.get("downsamplingFactors", (1, 1, 1)) if stated is group else (1, 1, 1)
+            # n5-viewer's levels repeat the finest pixelResolution; a `resolution` of a level's own is its own
+            repeated = stated is group or "pixelResolution" in stated
+            down = metadata.get("downsamplingFactors", (1, 1, 1)) if repeated else (1, 1, 1)
             return [s * float(d) for s, d in zip(size_xyz, down, strict=True)][::-1], None
     return None, None
 

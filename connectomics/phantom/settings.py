@@ -17,7 +17,7 @@ class PhantomSettings(Settings):
     """Which tissue (training 0-999, validation 1000-1099, reported 2000-2099)."""
 
     voxel_size: float = Field(default=33.0, ge=5.0, le=400.0)
-    """Edge of a voxel in nm; the tissue itself does not depend on it."""
+    """Edge of a voxel, nm. At density 1 the tissue does not depend on it; below, 32 voxels are a chunk."""
 
     difficulty: Literal["easy", "medium", "hard"] = "medium"
     """How noisy, streaky, tightly packed and interrupted by nodes of Ranvier the tissue is."""

@@ -36,7 +36,7 @@ def convert_volume(
     """Copy `location` to the OME-Zarr image `out`, geometry kept; resumes when called again.
 
     `channels` takes (c, z, y, x) data too. Labels become a label image, whose coarser levels hold no other
-    ids: what its metadata calls so, and, unless `settings` say otherwise, unsigned types of 32 or 64 bits.
+    ids: what its metadata calls so, and, unless `settings` say otherwise, integers of 32 or 64 bits.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def _block(settings: ConvertSettings, run_settings: RunSettings) -> IntTriple:
 def _holds_labels(volume: Volume, settings: ConvertSettings) -> bool:
     if settings.labels is not None:
         return settings.labels
-    wide = volume.dtype.kind == "u" and volume.dtype.itemsize >= 4
+    wide = volume.dtype.kind in "iu" and volume.dtype.itemsize >= 4
     return volume.labels or (wide and volume.channels is None)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from connectomics.affinities import clear_outside
 from connectomics.blockwise.grid import Block, Box, Grid, Subset
 from connectomics.blockwise.output import Run
 from connectomics.blockwise.pool import Cluster, Pool
@@ -98,8 +99,9 @@ class Target:
         offsets = [list(offset) for offset in contract.offsets[:channels]]
         return cls(name, (Product(name, slice(0, channels), "uint8", {"offsets": offsets}),), on_gpus)
 
-    def write(self, arrays: Mapping[str, Volume], box: Box, values: NDArray[Any]) -> None:
-        """Write every product's part of the values of a box of their voxels."""
+    def write(self, arrays: Mapping[str, Volume], box: Box, values: NDArray[Any], where: Box) -> None:
+        """Write every product's part of a box of their voxels, which lies at `where` in the volume."""
+        clear_outside(values, self.products[0].attributes.get("offsets", ()), where)
         for product in self.products:
             arrays[product.name].write_box(box, product.of(values))
 
@@ -220,10 +222,10 @@ def _streaming(predictor: Predictor, run: Run, given: NetworkInput, target: Targ
 
         def write(index: int, values: NDArray[Any]) -> None:
             nonlocal began
-            target.write(arrays, scaled(blocks[index].box, scale), values)
-            now = time.perf_counter()
-            done(blocks[index], now - began)
-            began = now
+            box = blocks[index].box
+            target.write(arrays, scaled(box, scale), values, region.in_volume(box))
+            began, before = time.perf_counter(), began
+            done(blocks[index], began - before)
 
         boxes = (region.in_volume(block.box) for block in blocks)
         predictor.stream(
@@ -256,27 +258,25 @@ class PredictBlock:
             region, volume = self.given.region, self.given.region.volume
             box = region.in_volume(block.box)
             values = predictor.predict_box(volume.read_box, volume.shape, box, _TURN)
-            self.target.write(_open(self.path, self.target), scaled(block.box, predictor.form.scale), values)
+            arrays, finer = _open(self.path, self.target), scaled(block.box, predictor.form.scale)
+            self.target.write(arrays, finer, values, box)
 
     def _loaded(self) -> Predictor:
         volume = self.given.region.volume
-        samples = self.target.samples
-        settings = (self.inference.model_dump_json(), samples, self.core)
+        settings = (self.inference.model_dump_json(), self.target.samples, self.core)
         key = (self.given.model.sha256, settings, volume.name, volume.shape)
         with _LOADING:
             if _kept.get("key") != key:
                 _kept.clear()
-                _kept.update(key=key, predictor=_predictor(self.given, self.inference, samples))
+                _kept.update(key=key, predictor=_predictor(self.given, self.inference, self.target.samples))
                 _kept["predictor"].core = self.core
             predictor: Predictor = _kept["predictor"]
             return predictor
 
 
-_kept: dict[str, Any] = {}
-"""The network that this process loaded last, and what for."""
+_kept: dict[str, Any] = {}  # the network that this process loaded last, and what for
 
-_LOADING, _TURN, _AHEAD = threading.Lock(), threading.Lock(), threading.Semaphore(2)
-"""Who loads the network of this process, who is at it, and who has a block at all."""
+_LOADING, _TURN, _AHEAD = threading.Lock(), threading.Lock(), threading.Semaphore(2)  # blocks
 
 
 def _open(path: Place, target: Target) -> dict[str, Volume]:

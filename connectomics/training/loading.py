@@ -17,6 +17,9 @@ from connectomics.training.settings import TruthSettings
 from connectomics.training.sources import Source, make_source
 from connectomics.training.truth import with_skeletons
 
+SAME_SIZE = 0.01
+"""Share by which stated voxel sizes may differ."""
+
 
 def load_volumes(settings: DataSettings, volumes: Sequence[VolumeData], truth: TruthSettings) -> list[Source]:
     """Read volumes with their labels and skeletons, only inside their regions.
@@ -36,11 +39,13 @@ def load_volumes(settings: DataSettings, volumes: Sequence[VolumeData], truth: T
 def _load(settings: DataSettings, volume: VolumeData, truth: TruthSettings) -> list[Source]:
     root, size = Path(settings.root), settings.voxel_size
     image = open_volume(root / volume.raw, size)
+    check_size(image, size, "the recipe's data.voxel_size")
     low, shape = _region(image, volume)
     raw = np.asarray(image.read_box(box_of(low, shape)))
     labels, place = None, (0, 0, 0)
     if volume.labels is not None:
         painted = open_volume(root / volume.labels, size)
+        check_size(painted, image.voxel_size, f"the image {volume.raw}")
         labels, place = _read_labels(painted, _shift(painted, image, volume), low, shape)
     score = scored_part(volume.score_region, low, shape)
     source = make_source(raw, labels, volume.background == "unlabelled", volume.proportion, score, place)
@@ -50,6 +55,15 @@ def _load(settings: DataSettings, volume: VolumeData, truth: TruthSettings) -> l
         return [source]
     z, y, x = (o + a * s for o, a, s in zip(image.offset, low, size, strict=True))
     return with_skeletons(source, read_skeletons(root / volume.skeletons), (z, y, x), size, truth)
+
+
+def check_size(volume: Volume, expected: Sequence[float], by: str) -> None:
+    """Refuse a volume whose file states other voxels than it is combined with, by `by`."""
+    pairs = zip(volume.voxel_size, expected, strict=True)
+    if any(abs(got / want - 1) > SAME_SIZE for got, want in pairs):
+        raise GeometryError(
+            f"{volume.name}: voxels of {volume.voxel_size} nm; by {by} they are {tuple(expected)}."
+        )
 
 
 def scored_part(

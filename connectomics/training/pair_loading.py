@@ -17,15 +17,12 @@ from connectomics.io.volume import Volume
 from connectomics.phantom.simulate import SimulatedXray
 from connectomics.roi import IntTriple, triple
 from connectomics.training.data_settings import DataSettings, PairData, PhantomData
-from connectomics.training.loading import box_of, scored_part
+from connectomics.training.loading import box_of, check_size, scored_part
 from connectomics.training.pairs import PairSource
 from connectomics.training.phantoms import make_missing, seeds_of, tissue_settings
 from connectomics.training.sources import moments
 
 _log = logging.getLogger(__name__)
-
-_SAME_SIZE = 0.01
-"""Relative difference of voxel sizes up to which they count as equal."""
 
 
 def load_pairs(settings: DataSettings, pairs: Sequence[PairData], factor: IntTriple) -> list[PairSource]:
@@ -56,11 +53,11 @@ def _load(settings: DataSettings, pair: PairData, factor: IntTriple) -> list[Pai
     root = Path(settings.root)
     fine = triple([size / f for size, f in zip(settings.voxel_size, factor, strict=True)])
     target = open_volume(root / pair.target, fine)
-    _check_size(target, fine, f"data.voxel_size {settings.voxel_size} nm and network.upsample {factor}")
+    check_size(target, fine, f"data.voxel_size {settings.voxel_size} nm and network.upsample {factor}")
     raw, shift = None, np.zeros(3, np.int64)
     if pair.raw is not None:
         raw = open_volume(root / pair.raw, settings.voxel_size)
-        _check_size(raw, settings.voxel_size, "data.voxel_size")
+        check_size(raw, settings.voxel_size, "data.voxel_size")
         shift = _shift(raw, target, pair)
     low, shape = _region(pair, raw, target, shift, factor)
     score = scored_part(pair.score_region, low, shape)
@@ -74,14 +71,6 @@ def _load(settings: DataSettings, pair: PairData, factor: IntTriple) -> list[Pai
         made,
         *(replace(make_pair(image, truth, share, score), target=made.target) for image in inputs[1:]),
     ]
-
-
-def _check_size(volume: Volume, expected: Sequence[float], by: str) -> None:
-    pairs = zip(volume.voxel_size, expected, strict=True)
-    if any(abs(got / want - 1) > _SAME_SIZE for got, want in pairs):
-        raise GeometryError(
-            f"{volume.name}: voxels of {volume.voxel_size} nm; by {by} they are {tuple(expected)}."
-        )
 
 
 def _shift(raw: Volume, target: Volume, pair: PairData) -> NDArray[np.int64]:

@@ -94,7 +94,7 @@ def _central_cube(labels: torch.Tensor, share: float) -> torch.Tensor:
 
 
 def tissue_settings(seed: int, difficulty: str, voxel_size: float, density: float = 1.0) -> PhantomSettings:
-    """Settings of a phantom; the tissue depends on seed, difficulty and density alone."""
+    """Settings of a phantom; at density 1 the tissue depends on seed and difficulty alone."""
     return PhantomSettings.parse(
         {"seed": seed, "voxel_size": voxel_size, "difficulty": difficulty, "density": density}
     )

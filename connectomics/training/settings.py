@@ -270,6 +270,8 @@ def check_task(settings: TrainSettings) -> None:
         raise ValueError("data.volumes: a translation learns from data.pairs or data.phantoms")
     if any(group.skeletons or group.painted < 1 for group in (*data.phantoms, *held_out.phantoms)):
         raise ValueError("data.phantoms: skeletons and painted mean nothing to a translation")
+    if any(group.density < 1 or group.level for group in (*data.phantoms, *held_out.phantoms)):
+        raise ValueError("data.phantoms: pairs are of density 1 and level 0; leave density and level out")
     if held_out.calibration_phantoms:
         raise ValueError(
             "validation.calibration_phantoms: a translation is calibrated on what it is validated on; name "

@@ -169,8 +169,13 @@ def some_chunk(array: Path) -> Path:
     )
 
 
-@pytest.mark.parametrize(("zarr_format", "shards"), [(2, None), (3, None), (3, (8, 8, 8))])
-@pytest.mark.parametrize("damage", ["flipped", "cut"])
+@pytest.mark.parametrize(
+    ("zarr_format", "shards", "damage"),
+    [
+        (2, None, "cut"),  # others' readers of format 2 know no checksum, so a flipped bit may pass
+        *[(3, shards, damage) for shards in (None, (8, 8, 8)) for damage in ("flipped", "cut")],
+    ],
+)
 def test_a_corrupt_chunk_is_named(tmp_path, zarr_format, shards, damage):
     made = make(tmp_path / "a.zarr", shards=shards, zarr_format=zarr_format)
     made.write_box(EVERYWHERE, np.random.default_rng(0).integers(0, 256, (10, 12, 14)).astype("u1"))

@@ -96,6 +96,22 @@ def test_n5_levels(tmp_path):
         open_volume(tmp_path / "a", level=2)
 
 
+def test_n5_levels_that_repeat_the_finest_resolution(tmp_path):
+    """As n5-viewer writes them."""
+    stated = {"pixelResolution": {"unit": "nm", "dimensions": [4, 4, 40]}}
+    write_n5(tmp_path / "a/s0", **stated)
+    write_n5(tmp_path / "a/s1", DATA[::2, ::2, ::2], **stated, downsamplingFactors=[2, 2, 1])
+    (tmp_path / "a/attributes.json").write_text("{}")
+    assert open_volume(tmp_path / "a", level=1).voxel_size == (40.0, 8.0, 8.0)
+    assert open_volume(tmp_path / "a/s1").voxel_size == (40.0, 8.0, 8.0)
+
+
+def test_n5_transform_of_axes_in_another_order(tmp_path):
+    transform = {"axes": ["x", "y", "z"], "units": ["nm"] * 3, "scale": [8, 4, 40], "translate": [4, 2, 60]}
+    volume = open_volume(write_n5(tmp_path / "a", transform=transform))
+    assert (volume.voxel_size, volume.offset) == ((40.0, 4.0, 8.0), (40.0, 0.0, 0.0))
+
+
 def write_precomputed(folder, data=DATA, **changes):
     scale = {"size": data.shape[-3:][::-1], "resolution": [4, 4, 40], "voxel_offset": [10, 20, -3]}
     scale |= {"encoding": "raw", "chunk_size": [16, 16, 4], **changes}

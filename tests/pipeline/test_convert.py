@@ -143,3 +143,14 @@ def test_ids_of_other_formats_are_not_averaged_either(tmp_path):
         line = ["convert", f"{tmp_path}/a.h5/{name}", str(tmp_path / name), "--levels", "2"]
         assert run([*line, "--voxel-size", "4", "4", "4"]) == 0
         assert np.unique(open_volume(tmp_path / name, level=1).read()).tolist() == found
+
+
+@pytest.mark.parametrize("zarr_format", ["2", "3"])
+def test_others_read_what_is_written(source, tmp_path, zarr_format):
+    import tensorstore
+
+    out = tmp_path / "a.zarr"
+    assert run(["convert", f"{source}/raw", str(out), "--zarr-format", zarr_format, "--levels", "1"]) == 0
+    driver = {"2": "zarr", "3": "zarr3"}[zarr_format]
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{out}/0/"}}
+    np.testing.assert_array_equal(tensorstore.open(spec).result().read().result(), DATA)

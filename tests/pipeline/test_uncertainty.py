@@ -186,3 +186,23 @@ def test_a_segmentation_and_a_prediction_share_an_output(volume, model, calibrat
     assert says(both, "prediction_uncertainty") and (both / "labels/segmentation").exists()
     found = open_volume(f"{both}/uncertainty").read()
     np.testing.assert_array_equal(found, open_volume(f"{clean}/uncertainty").read())
+
+
+def test_affinities_to_voxels_outside_the_volume_are_0_and_those_outside_a_region_are_not(
+    volume, model, tmp_path
+):
+    """Inside a region they are what they are in the whole volume."""
+    region = ["--roi-offset", "240", "80", "130", "--roi-size", "640", "320", "320"]
+    for name, more in (("whole", []), ("part", region)):
+        line = ["predict", str(volume), str(tmp_path / name), "--model", str(model), "--engine", "torch"]
+        assert run([*line, *more]) == 0
+    whole, part = (open_volume(f"{tmp_path / name}/prediction", channels=True) for name in ("whole", "part"))
+    found, inner = whole.read(), part.read()
+    low = [round((a - b) / v) for a, b, v in zip(part.offset, whole.offset, whole.voxel_size, strict=True)]
+    assert min(low) > 0
+    box = tuple(slice(a, a + n) for a, n in zip(low, inner.shape[1:], strict=True))
+    np.testing.assert_array_equal(inner, found[(slice(None), *box)])
+    for axis in range(3):
+        face = np.moveaxis(found[axis], axis, 0)
+        assert not face[0].any() and face[1].any()
+        assert np.moveaxis(inner[axis], axis, 0)[0].any()

@@ -53,6 +53,17 @@ def test_labels_outside_the_image_are_refused(data, offset):
         data((6, 7, 8), offset)
 
 
+@pytest.mark.parametrize(("name", "by"), [("raw", "by the recipe"), ("labels", "by the image")])
+def test_voxels_of_another_size_are_refused(data, tmp_path, name, by):
+    data((6, 7, 8), (120, 230, 340))
+    with h5py.File(tmp_path / "data.h5", "a") as file:
+        file[name].attrs["resolution"] = (99.0, 99.0, 99.0)
+    volume = VolumeData(raw="data.h5/raw", labels="data.h5/labels")
+    settings = DataSettings(root=str(tmp_path), voxel_size=(10, 10, 10), modality="em")
+    with pytest.raises(GeometryError, match=f"99.*{by}"):
+        load_volumes(settings, [volume], TruthSettings())
+
+
 def test_labels_between_the_voxels_are_refused(data):
     with pytest.raises(GeometryError, match="one voxel grid"):
         data((6, 7, 8), (124, 230, 340))
