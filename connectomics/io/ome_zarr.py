@@ -128,7 +128,7 @@ def create_array(path: str | Place, name: str, **layout: Unpack[ArrayLayout]) ->
 
 
 def create_level(group: Any, path: str, layout: ArrayLayout) -> None:
-    """Make the array of one level in an open zarr group, empty, compressed with zstd (format 3: checksummed)."""
+    """Make the array of one level in an open group, empty, compressed with zstd (format 3: checksummed)."""
     import numcodecs  # type: ignore[import-untyped]
     import zarr.codecs
 
