@@ -10,6 +10,7 @@ import pytest
 
 from connectomics.blockwise.grid import Grid
 from connectomics.cascade.settings import Cascade
+from connectomics.cascade.timing import recorded_costs
 from connectomics.cli.main import run
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.opening import open_volume
@@ -116,7 +117,8 @@ def test_a_region_is_computed_where_chunks_pass_and_as_without_a_cascade(volume,
     assert not doubt[~computed].any()
 
 
-def test_a_plan_for_a_region_counts_its_chunks_alone(volume, tmp_path):
+def test_a_plan_for_a_region_counts_its_chunks_alone(volume, tmp_path, monkeypatch):
+    monkeypatch.setattr("connectomics.pipeline.cascade.measured_costs", lambda one, _: recorded_costs(one))
     path, report = written(tmp_path, cascade_of()), tmp_path / "plan.json"
     command = ["cascade", "plan", volume, "--cascade", path, "--json", str(report), "--quiet"]
     assert run([*command, *region_options()]) == 0
