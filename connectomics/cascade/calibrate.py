@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from connectomics.blockwise.progress import Progress
 from connectomics.cascade.calibration import Chosen, Scored, choose_thresholds
 from connectomics.cascade.chunks import coarsened, counts, refined
-from connectomics.cascade.detectors import GROUP, scorer
+from connectomics.cascade.detectors import GROUP, scorer, scores_of
 from connectomics.cascade.labelled import Labelled, labelled_volumes
 from connectomics.cascade.settings import (
     CalibrationSettings,
@@ -18,7 +17,6 @@ from connectomics.cascade.settings import (
 from connectomics.cascade.timing import detector_seconds, fine_costs
 from connectomics.errors import InputError
 from connectomics.inference.settings import InferenceSettings
-from connectomics.roi import IntTriple
 
 LOWEST = -1e30
 """Stands for minus infinity in a cascade file: JSON has none."""
@@ -141,20 +139,13 @@ def score_volume(given: Labelled, settings: CalibrationSettings, inference: Infe
     scores, factors = [], []
     for level, detector in zip(given.levels, settings.levels, strict=True):
         score = scorer(detector, level.volume, settings.chunk, inference)
-        z, y, x = level.counts(settings.chunk)
+        z, y, x = counts(given.shape, level.factor)
+        there = level.counts(settings.chunk)
         slabs = (slice(a, min(a + GROUP, z)) for a in range(0, z, GROUP))
-        found = np.concatenate([score((slab, slice(0, y), slice(0, x))) for slab in slabs])
-        scores.append(fitted(found, counts(given.shape, level.factor)))
+        found = [scores_of(score, (slab, slice(0, y), slice(0, x)), there) for slab in slabs]
+        scores.append(np.concatenate(found))
         factors.append(level.factor)
     return Scored(scores, factors, given.objects, given.shape)
-
-
-def fitted(scores: NDArray[np.float32], wanted: IntTriple) -> NDArray[np.float32]:
-    """Scores for all chunks: where a level lacks a volume's last, cut voxels, the neighbour's stand in."""
-    lacking = [(0, max(0, w - n)) for w, n in zip(wanted, scores.shape, strict=True)]
-    padded = np.pad(scores, lacking, mode="edge")
-    result: NDArray[np.float32] = padded[tuple(slice(0, w) for w in wanted)]
-    return result
 
 
 def prevalences(volumes: Sequence[Scored]) -> tuple[float, ...]:
