@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def detector_seconds(
     detector: Detector, voxel_size: Triple, chunk: IntTriple, inference: InferenceSettings
-) -> float:
+) -> tuple[float, float]:
     """Seconds that a chunk of a coarse level takes here, in the midst of a volume, reading apart.
 
     Parameters
@@ -40,22 +40,26 @@ def detector_seconds(
 
     Returns
     -------
-    float
-        The median of three, after one that compiles.
+    seconds : float
+        A chunk: the median of three, after one that compiles.
+    start : float
+        What is spent once, until the detector runs.
     """
     factor = _factor(voxel_size, chunk, detector.level)
     z, y, x = (v * f for v, f in zip(voxel_size, factor, strict=True))
     noise = np.random.default_rng(0).integers(0, 255, [3 * GROUP * c for c in chunk], np.uint8)
     volume = Volume(noise, (z, y, x), (0.0, 0.0, 0.0), "noise")
-    score = scorer(detector, volume, chunk, inference)
     middle = (slice(GROUP, 2 * GROUP),) * 3
+    began = time.perf_counter()
+    score = scorer(detector, volume, chunk, inference)
     score(middle)  # compiles
-    times = []
+    start, times = time.perf_counter() - began, []
     for _ in range(3):
         began = time.perf_counter()
         score(middle)
         times.append(time.perf_counter() - began)
-    return sorted(times)[1] / GROUP**3
+    middling = sorted(times)[1]
+    return middling / GROUP**3, max(0.0, start - middling)
 
 
 def fine_costs(settings: CalibrationSettings, inference: InferenceSettings) -> tuple[float, float, float]:
@@ -65,16 +69,16 @@ def fine_costs(settings: CalibrationSettings, inference: InferenceSettings) -> t
         return fine, settings.dense_seconds or fine, 0.0
     # the core of a cascade's tile: a chunk of its finest coarse level
     core = tile_edge(settings.chunk, _factor(settings.voxel_size, settings.chunk, settings.levels[0].level))
-    fine, peak = network_seconds(settings.fine_model, settings.chunk, core, inference)
-    dense, _ = network_seconds(settings.fine_model, settings.chunk, None, inference)
+    fine, _, peak = network_seconds(settings.fine_model, settings.chunk, core, inference)
+    dense, _, _ = network_seconds(settings.fine_model, settings.chunk, None, inference)
     log.info("finest level: %.3g s a chunk in a cascade, %.3g s where all is computed", fine, dense)
     return fine, dense, peak
 
 
 def network_seconds(
     name: str, chunk: IntTriple, core: int | None, inference: InferenceSettings
-) -> tuple[float, float]:
-    """Seconds that a network takes here for a chunk, writing what it says included, and its peak bytes.
+) -> tuple[float, float, float]:
+    """What a network takes here: seconds a chunk, writing included; seconds once, at the start; peak bytes.
 
     Parameters
     ----------
@@ -92,7 +96,9 @@ def network_seconds(
 
     edges = int_triple([max(256, 4 * c) for c in chunk])
     read = np.random.default_rng(0).integers(0, 255, edges, np.uint8).__getitem__
+    beginning = time.perf_counter()
     predictor = predictor_for(find_model(name), inference.model_copy(update={"tile": core}), read, edges)
+    start = time.perf_counter() - beginning
     boxes = [tile.core for tile in predictor.lattice(edges).tiles()][-8:]
     with TemporaryDirectory(prefix="connectomics-") as folder:
         create_group(Path(folder) / "out.zarr")
@@ -114,12 +120,13 @@ def network_seconds(
             )
             return time.perf_counter() - began
 
-        stream(boxes[:1])  # compiles
+        start += stream(boxes[:1])  # compiles
         seconds = stream(boxes)
     if failures:
         raise failures[0]
     voxels = sum(math.prod(s.stop - s.start for s in box) for box in boxes)
-    return seconds * math.prod(chunk) / voxels, float(predictor.peak_bytes(edges))
+    start = max(0.0, start - seconds / len(boxes))
+    return seconds * math.prod(chunk) / voxels, start, float(predictor.peak_bytes(edges))
 
 
 @dataclass(frozen=True)
@@ -132,11 +139,14 @@ class Costs:
         A chunk of the finest level in a cascade, and where everything is computed.
     detectors : tuple of float
         A chunk of each coarse level, the finest first.
+    start : float
+        What is spent once before the finest network runs, and before the detectors do.
     """
 
     fine: float
     dense: float
     detectors: tuple[float, ...]
+    start: tuple[float, float] = (0.0, 0.0)
 
 
 def recorded_costs(cascade: Cascade) -> Costs:
@@ -151,18 +161,20 @@ def measured_costs(cascade: Cascade, inference: InferenceSettings) -> Costs:
     much as its coarsest detector is.
     """
     size, chunk = cascade.voxel_size, cascade.chunk
-    here = tuple(detector_seconds(one.detector, size, chunk, inference) for one in cascade.levels)
-    there = recorded_costs(cascade)
+    looked = [detector_seconds(one.detector, size, chunk, inference) for one in cascade.levels]
+    here, there, start = tuple(seconds for seconds, _ in looked), recorded_costs(cascade), 0.0
     slowness = here[-1] / there.detectors[-1] if there.detectors[-1] else 1.0
     if cascade.fine_model is not None:
         core = tile_edge(chunk, _factor(size, chunk, cascade.levels[0].detector.level))
         try:
-            slowness = network_seconds(cascade.fine_model, chunk, core, inference)[0] / there.fine
+            fine, start, _ = network_seconds(cascade.fine_model, chunk, core, inference)
+            slowness = fine / there.fine
         except ModelError:
             log.warning(
                 "model '%s' is not here: its time is guessed from that of the detectors", cascade.fine_model
             )
-    return Costs(slowness * there.fine, slowness * there.dense, here)
+    starts = start, sum(once for _, once in looked)
+    return Costs(slowness * there.fine, slowness * there.dense, here, starts)
 
 
 def _factor(voxel_size: Triple, chunk: IntTriple, level: int) -> IntTriple:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects, label
 
 from connectomics.blockwise.grid import Box, Grid
 from connectomics.blockwise.output import Run
@@ -28,6 +29,10 @@ from connectomics.pipeline.selection import Selection
 
 CALLED_BACK = 12
 """Voxels in one object with their neighbours, on a tile's face, that call back the tile beyond it."""
+
+REACH = 0.5
+"""Extent of an object that leads out of a tile, in edges of a tile: a network sees small things in tissue
+without objects, too, and each that lies on a face would call back a tile that holds nothing."""
 
 
 class CascadeChooser:
@@ -87,7 +92,8 @@ class CascadeChooser:
     def called_back(self, done: Selection, new: NDArray[np.int64], affinities: str) -> NDArray[np.int64]:
         """Tiles that were not computed and into which an object leads from one of the tiles `new`.
 
-        An object leads out of a tile where, on its face, enough voxels are connected along all axes.
+        An object leads out of a tile where, on its face, enough voxels are connected along all axes, to one
+        that reaches far through what was computed around the tile.
         """
         volume = open_array(self._run.path, affinities)
         counts, chosen = np.array(done.grid.counts), done.map
@@ -100,17 +106,36 @@ class CascadeChooser:
                     beyond[axis] += side
                     if (beyond < 0).any() or (beyond >= counts).any() or chosen[tuple(beyond)]:
                         continue
-                    if _leads_out(volume, block.box, axis, side):
+                    if _leads_out(volume, done, block.box, axis, side):
                         found.add(int(np.ravel_multi_index(beyond.tolist(), done.grid.counts)))
         return np.array(sorted(found), np.int64)
 
 
-def _leads_out(volume: Any, box: Box, axis: int, side: int) -> bool:
+def _leads_out(volume: Any, done: Selection, box: Box, axis: int, side: int) -> bool:
     face = list(box)
     last = box[axis].stop - 1 if side > 0 else min(box[axis].start + 1, box[axis].stop - 1)
     face[axis] = slice(last, last + 1)
-    connected = (volume.read_box((face[0], face[1], face[2]))[:3] > 127).all(axis=0)
-    return int(connected.sum()) >= CALLED_BACK
+    if int(_connected(volume, (face[0], face[1], face[2])).sum()) < CALLED_BACK:
+        return False
+    around = [
+        slice(max(0, s.start - e // 2), min(n, s.stop + e // 2))
+        for s, e, n in zip(box, done.grid.block, done.grid.shape, strict=True)
+    ]
+    low, high = box[axis].start, box[axis].stop
+    around[axis] = slice(around[axis].start, high) if side > 0 else slice(low, around[axis].stop)
+    near = (around[0], around[1], around[2])
+    objects, _ = label(_connected(volume, near) & done.mask(near))
+    extents = [max(s.stop - s.start for s in spans) for spans in find_objects(objects)]
+    far = np.array([False, *(extent >= REACH * min(done.grid.block) for extent in extents)])
+    on_face = objects[
+        tuple(slice(f.start - a.start, f.stop - a.start) for f, a in zip(face, near, strict=True))
+    ]
+    return int(far[on_face].sum()) >= CALLED_BACK
+
+
+def _connected(volume: Any, box: Box) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (volume.read_box(box)[:3] > 127).all(axis=0)
+    return found
 
 
 def small_tiles(predictor: Predictor, given: NetworkInput, cascade: Cascade, least: int) -> InferenceSettings:
