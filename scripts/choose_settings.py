@@ -8,8 +8,9 @@
 
 Only voxels of --context (z) are read and only those of --scored count. The network runs once; every
 combination of the settings below is tried, all thresholds from one merge tree. The best has the lowest VOI
-sum or, with --skeletons, the highest mean NERL. --write drops what the contract says of the uncertainty of
-edges: run scripts/calibrate.py afterwards.
+sum or, with --skeletons, the highest mean NERL. An object of the truth that is in several pieces within
+--context counts as several: nothing there says that they are one. --write drops what the contract says of
+the uncertainty of edges: run scripts/calibrate.py afterwards.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from skimage.measure import label
 
 from connectomics.evaluation.skeletons import skeleton_scores
 from connectomics.evaluation.volumes import VoiTable
@@ -113,7 +115,8 @@ def load(options: argparse.Namespace, raw_path: str, truth_path: str, skeletons:
     model = find_model(options.model)
     predictor = predictor_for(model, InferenceSettings(flips=options.flips), part.read_box, part.shape)
     affinities = predictor.predict_box(part.read_box, part.shape, (slice(0, high - low), y, x))
-    labels = truth.read_box((slice(first, last), y, x)).astype(np.uint64)
+    whole = truth.read_box((slice(low, high), y, x)).astype(np.int64)
+    labels = label(whole, background=0, connectivity=1)[first - low : last - low].astype(np.uint64)
     if options.mask:
         mask = open_volume(options.mask, options.voxel_size).read_box((slice(first, last), y, x))
         labels[mask == 0] = 0

@@ -1,6 +1,7 @@
 """Fitting a network: train to the end of the schedule, go on where an earlier run stopped."""
 
 import gc
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from connectomics.training.callbacks import LAST
 from connectomics.training.crop_choice import is_out_of_memory, read_record, smaller_crop
 from connectomics.training.network_training import NetworkTraining
 from connectomics.training.settings import TrainSettings
+
+log = logging.getLogger(__name__)
 
 
 class Steps:
@@ -133,6 +136,9 @@ def run_trainer(module: NetworkTraining, folder: Path, callbacks: list[Any], tra
     )
     several = cuda and torch.cuda.device_count() > 1
     last = folder / LAST
+    why = "" if cuda else " (no CUDA device)" if settings.device == "auto" else " (asked for)"
+    log.info("training on %s%s in %s", "cuda" if cuda else "cpu", why, "bfloat16" if half else "float32")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it recommends products
     with warnings.catch_warnings():
         # the dataloader is a count of steps, which a warning about its workers or its length misses
         warnings.filterwarnings("ignore", module="lightning")

@@ -165,7 +165,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
         values = read_recipe(options.config, options.set)
         train(TrainSettings.parse(values, options.config), options.output)

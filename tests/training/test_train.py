@@ -79,6 +79,13 @@ def test_time_ends_a_run_with_its_schedule_finished(toy, tmp_path):
     assert rates[-1] < 0.2 * max(rates)
 
 
+def test_a_run_says_on_what_it_trains_and_recommends_nothing(toy, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        train(toy, tmp_path / "run")
+    assert "training on cpu" in caplog.text and "in float32" in caplog.text
+    assert not [record for record in caplog.records if record.name.startswith("lightning")]
+
+
 def test_other_settings_do_not_continue_a_run(toy, tmp_path):
     train(toy, tmp_path / "run")
     with pytest.raises(OutputExistsError, match="seed"):
