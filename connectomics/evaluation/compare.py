@@ -83,6 +83,7 @@ def evaluate(
             raise InputError(_nothing_labelled(*counted.others))
         losses = [loss.as_dict() for loss in table.worst(worst)]
         return dict(json_ready(table.scores() | ({"worst": losses} if worst else {})))
+    truth.doubt_unit(segmentation.voxel_size)
     inside = truth.crop(region)
     if not len(inside):
         raise InputError(_nothing_inside(truth, region))

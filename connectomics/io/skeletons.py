@@ -1,5 +1,7 @@
 """Skeletons: nodes and edges in space, read from SWC, the XPRESS pickle or npz, told by content."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +10,11 @@ from numpy.typing import NDArray
 from connectomics.errors import ConnectomicsError, InputError
 from connectomics.io.place import Place, RemotePath, as_place
 from connectomics.roi import Roi
+
+log = logging.getLogger(__name__)
+
+SHORT = 0.02
+"""Voxels: who traces at a volume's resolution sets no nodes this close, but 0.1 um read as nm is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +72,17 @@ class Skeletons:
         """Keep the nodes inside `roi` (low faces belong to it, high faces do not) and their edges."""
         inside = (self.nodes >= np.asarray(roi.offset)) & (self.nodes < np.asarray(roi.end))
         return self.select(np.all(inside, axis=1))
+
+    def doubt_unit(self, voxel_size: Sequence[float]) -> None:
+        """Warn where positions are hardly in nm: most nodes are next to each other in hardly a voxel."""
+        lengths = self.lengths[self.lengths > 0]
+        if len(lengths) and np.median(lengths) < SHORT * min(voxel_size):
+            log.warning(
+                "skeletons: most edges are shorter than %.3g nm, voxels are %s nm: are the positions in "
+                "micrometres? They must be in nm (SWC: x y z in nm).",
+                float(np.median(lengths)),
+                tuple(voxel_size),
+            )
 
     def select(self, keep: NDArray[np.bool_]) -> "Skeletons":
         """Keep the nodes where `keep`, (n,) bool, is set, in their order, and the edges between them."""

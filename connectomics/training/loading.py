@@ -54,7 +54,9 @@ def _load(settings: DataSettings, volume: VolumeData, truth: TruthSettings) -> l
     if volume.skeletons is None:
         return [source]
     z, y, x = (o + a * s for o, a, s in zip(image.offset, low, size, strict=True))
-    return with_skeletons(source, read_skeletons(root / volume.skeletons), (z, y, x), size, truth)
+    traced = read_skeletons(root / volume.skeletons)
+    traced.doubt_unit(size)
+    return with_skeletons(source, traced, (z, y, x), size, truth)
 
 
 def check_size(volume: Volume, expected: Sequence[float], by: str) -> None:

@@ -1,6 +1,7 @@
 """Evaluate whole volumes: regions, masks, block sizes, and inputs that do not fit."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,6 +138,15 @@ def test_skeletons_are_cropped_to_the_region_and_the_mask():
     mask[:, :7] = 1
     got = evaluate(placed(striped()), two_axons(), mask=placed(mask))
     assert (got["n_truth"], got["n_segments"], got["nerl"]) == (1, 1, 1.0)
+
+
+def test_skeletons_in_micrometres_raise_doubt(caplog):
+    """Where a volume begins at 0 they all lie in its first voxel, and score well."""
+    traced = two_axons()
+    evaluate(placed(striped()), traced)
+    assert not caplog.records
+    evaluate(placed(striped()), replace(traced, nodes=traced.nodes / 1000))
+    assert "are the positions in micrometres?" in caplog.text
 
 
 def test_a_comparison_with_nothing_says_what_is_missing(monkeypatch):
