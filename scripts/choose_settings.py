@@ -43,7 +43,7 @@ GRID = {
     "smoothing": [1, 2],
     "jump": [0.5, 1.0],
     "grow": [20],
-    "linkage": ["mean", "median", "percentile90"],
+    "linkage": ["mean", "median", "percentile90", "percentile95"],
     "long_range": [False, True],
 }
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)

@@ -11,7 +11,12 @@ BYTES_PER_FRAGMENT = 60
 """Of the process that numbers the fragments, the one thing that grows with the volume: 44 per block-local
 fragment (`scripts/benchmark_graph.py`), of which there are about 1.3 to a fragment of the whole."""
 
-BYTES_PER_EDGE: dict[Linkage, int] = {"mean": 120, "median": 290, "percentile90": 290}
+BYTES_PER_EDGE: dict[Linkage, int] = {
+    "mean": 120,
+    "median": 290,
+    "percentile90": 290,
+    "percentile95": 290,
+}
 """Of the worker that agglomerates a connected component, per edge of it. `scripts/benchmark_graph.py`."""
 
 

@@ -14,7 +14,7 @@ from connectomics.segmentation.region_graph import RegionGraph
 from connectomics.segmentation.settings import Linkage
 from connectomics.segmentation.union_find import union
 
-PERCENTS: dict[Linkage, int] = {"median": 50, "percentile90": 90}
+PERCENTS: dict[Linkage, int] = {"median": 50, "percentile90": 90, "percentile95": 95}
 """The linkages that need histograms, and the percentile each takes."""
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from connectomics.settings import Settings
 
-Linkage = Literal["mean", "median", "percentile90"]
+Linkage = Literal["mean", "median", "percentile90", "percentile95"]
 Stride = Annotated[int, Field(ge=1, le=16)]
 
 
@@ -33,7 +33,7 @@ class SegmentationSettings(Settings):
     """Mutex watershed: only every so many voxels (z y x) repel over long range."""
     linkage: Linkage = "mean"
     """What the affinity between two segments is, over all pairs of voxels between them: their mean, median,
-    or the percentile that 90% of them do not exceed (a few strong places suffice; for thin necks)."""
+    or the percentile that 90% or 95% of them do not exceed (a few strong places suffice; for thin necks)."""
     threshold: float = Field(0.5, ge=0, le=1)
     """Segments are merged, the strongest pair first, while their affinity is above this."""
     long_range: bool = False

@@ -18,7 +18,7 @@ def test_every_knob_of_the_settings_is_there_with_its_help(knobs):
     for name, field in SegmentationSettings.model_fields.items():
         assert knobs[name].group == "Segmentation"
         assert knobs[name].help == " ".join(field.description.split())
-    assert knobs["linkage"].choices == ("mean", "median", "percentile90")
+    assert knobs["linkage"].choices == ("mean", "median", "percentile90", "percentile95")
     assert knobs["threshold"].default == "0.5" and knobs["block"].many
     assert knobs["keep_affinities"].kind == "flag" and knobs["keep_affinities"].help.startswith("Keep the")
     assert "samples" in {knob.name for knob in knobs_of(translate)}

@@ -102,7 +102,7 @@ def graphs(draw):
     return nodes, graph(*[(*pair, random.integers(0, 256, random.integers(1, 6))) for pair in chosen])
 
 
-@pytest.mark.parametrize("linkage", ["mean", "median", "percentile90"])
+@pytest.mark.parametrize("linkage", ["mean", "median", "percentile90", "percentile95"])
 @given(case=graphs(), threshold=st.sampled_from([0.2, 0.4, 0.6]))
 @settings(max_examples=60, deadline=None)
 def test_equals_the_direct_one(linkage, case, threshold):

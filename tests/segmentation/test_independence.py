@@ -12,7 +12,7 @@ from connectomics.segmentation.independence import batches, choose_level, compon
 from connectomics.segmentation.region_graph import RegionGraph
 from connectomics.segmentation.union_find import flatten, join
 
-LINKAGES = ["mean", "median", "percentile90"]
+LINKAGES = ["mean", "median", "percentile90", "percentile95"]
 THRESHOLDS = [0.0, 0.2, 0.4, 100 / 255, 0.5, 0.8]
 
 
