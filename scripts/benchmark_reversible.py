@@ -387,16 +387,19 @@ def scored(model, task, reported, runs, thresholds=THRESHOLDS):
     from connectomics.segmentation.whole import fragment_graph
 
     settings = SegmentationSettings.parse({"linkage": "mean"})
-    tables = [VoiTable() for _ in thresholds]
+    found = {float(threshold): [] for threshold in thresholds}
     for raw, truth, kept in cases(task, reported, runs):
         predictor = predictor_for(model, InferenceSettings(), raw.__getitem__, raw.shape)
         box = tuple(slice(0, n) for n in raw.shape)
         affinities = predictor.predict_box(raw.__getitem__, raw.shape, box)[(slice(None), *kept)]
         fragments, graph = fragment_graph(affinities, model.contract.offsets, settings)
         tree = agglomerate(graph, int(fragments.max()), settings.linkage, float(THRESHOLDS[0]))
-        for table, threshold in zip(tables, thresholds, strict=True):
-            table.add(relabel(fragments, tree.lut(float(threshold))), truth[kept])
-    return [(t, table.scores()) for t, table in zip(thresholds, tables, strict=True)]
+        for threshold, scores in found.items():
+            table = VoiTable()
+            table.add(relabel(fragments, tree.lut(threshold)), truth[kept])
+            scores.append(table.scores())
+    names = ("voi_sum", "voi_split", "voi_merge")
+    return [(t, {name: np.mean([s[name] for s in some]) for name in names}) for t, some in found.items()]
 
 
 def cases(task, reported, runs):

@@ -7,10 +7,12 @@
         --voxel-size 10 10 10 --context 0 140 --scored 120 140
 
 Only voxels of --context (z) are read and only those of --scored count. The network runs once; every
-combination of the settings below is tried, all thresholds from one merge tree. The best has the lowest VOI
-sum or, with --skeletons, the highest mean NERL. An object of the truth that is in several pieces within
---context counts as several: nothing there says that they are one. --write drops what the contract says of
-the uncertainty of edges: run scripts/calibrate.py afterwards.
+combination of the settings below is tried, all thresholds from one merge tree. The best has the lowest mean
+VOI sum of the volumes or, with --skeletons, the highest mean NERL. --network gives each volume a network of
+its own, with --scored one range each: those of a cross-validation, where the model has seen all volumes. An
+object of the truth that is in several pieces within --context counts as several: nothing there says that
+they are one. --write drops what the contract says of the uncertainty of edges: run scripts/calibrate.py
+afterwards.
 """
 
 import argparse
@@ -53,7 +55,12 @@ def main() -> None:
     options = parse()
     grid = {**GRID, **json.loads(options.grid)}
     traced = options.skeletons or [None] * len(options.raw)
-    cases = [load(options, *pair) for pair in zip(options.raw, options.truth, traced, strict=True)]
+    networks = options.network or [options.model] * len(options.raw)
+    scored = options.scored or options.context or (None, None)
+    ranges = list(zip(scored[::2], scored[1::2], strict=True))
+    ranges *= len(options.raw) // len(ranges)
+    given = zip(options.raw, options.truth, traced, networks, ranges, strict=True)
+    cases = [load(options, *one) for one in given]
     rows = []
     for values in itertools.product(*grid.values()):
         chosen = dict(zip(grid, values, strict=True))
@@ -82,37 +89,48 @@ def try_settings(chosen: dict, cases: list) -> list[dict]:
     trees = [agglomerate(g, int(f.max()), base.linkage, float(THRESHOLDS[0])) for f, g in found]
     rows = []
     for threshold in THRESHOLDS:
-        table, nerl = VoiTable(), []
+        vois, nerl = [], []
         for (fragments, _), tree, (_, _, truth, scored, axons) in zip(found, trees, cases, strict=True):
             sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=tree.fragments + 1)
             lut = drop_small(tree.lut(float(threshold)), sizes, base.min_object)
             labels = relabel(fragments[scored], lut)
+            table = VoiTable()
             table.add(labels, truth)
+            vois.append(table.scores())
             if axons is not None:
                 voxels, skeletons = axons
                 nerl.append(float(skeleton_scores(labels[tuple(voxels.T)], skeletons)["nerl"]))
-        scores = table.scores()
         rows.append(
             chosen
             | {"threshold": float(threshold)}
-            | {k: round(float(scores[k]), 4) for k in ("voi_split", "voi_merge", "voi_sum")}
+            | {
+                k: round(float(np.mean([v[k] for v in vois])), 4)
+                for k in ("voi_split", "voi_merge", "voi_sum")
+            }
             | ({"nerl": round(float(np.mean(nerl)), 4), "nerl_min": round(min(nerl), 4)} if nerl else {})
             | {"n_fragments": sum(int(f.max()) for f, _ in found)}
         )
     return rows
 
 
-def load(options: argparse.Namespace, raw_path: str, truth_path: str, skeletons: str | None) -> tuple:
+def load(
+    options: argparse.Namespace,
+    raw_path: str,
+    truth_path: str,
+    skeletons: str | None,
+    network: Path,
+    scored: tuple[int | None, int | None],
+) -> tuple:
     """Affinities of the context, their offsets, masked truth of the scored part, where it lies, skeletons."""
     raw, truth = open_volume(raw_path, options.voxel_size), open_volume(truth_path, options.voxel_size)
     low, high = options.context or (0, raw.shape[0])
-    first, last = options.scored or (low, high)
+    first, last = low if scored[0] is None else scored[0], high if scored[1] is None else scored[1]
     y, x = slice(0, raw.shape[1]), slice(0, raw.shape[2])
     size, offset = raw.voxel_size, raw.offset
     corner = (offset[0] + low * size[0], *offset[1:])
     extent = ((high - low) * size[0], raw.shape[1] * size[1], raw.shape[2] * size[2])
     part = raw.crop(Roi(corner, extent))
-    model = find_model(options.model)
+    model = find_model(network)
     predictor = predictor_for(model, InferenceSettings(flips=options.flips), part.read_box, part.shape)
     affinities = predictor.predict_box(part.read_box, part.shape, (slice(0, high - low), y, x))
     whole = truth.read_box((slice(low, high), y, x)).astype(np.int64)
@@ -137,7 +155,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--skeletons", nargs="+", help="one a volume; choose by NERL (whole volumes only)")
     parser.add_argument("--voxel-size", nargs=3, type=float)
     parser.add_argument("--context", nargs=2, type=int, help="z voxels that may be read")
-    parser.add_argument("--scored", nargs=2, type=int, help="z voxels that are scored")
+    parser.add_argument("--scored", nargs="+", type=int, help="z voxels that are scored, or those of each")
+    parser.add_argument("--network", nargs="+", type=Path, help="what predicts each volume, if not the model")
     parser.add_argument("--grid", default="{}", help="JSON that replaces entries of the grid")
     parser.add_argument("--flips", type=int, default=1, help="mirror images averaged by the network")
     parser.add_argument("--show", type=int, default=12)
