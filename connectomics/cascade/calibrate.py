@@ -53,7 +53,7 @@ def calibrate(settings: CalibrationSettings, inference: InferenceSettings, progr
     progress.finish("calibrate")
     design, proof = _split(volumes, settings.design_share)
     costs = [
-        detector_seconds(detector, settings.voxel_size, settings.chunk, inference)[0]
+        detector_seconds(detector, settings.voxel_size, settings.chunk, inference)
         for detector in settings.levels
     ]
     fine, dense, peak = fine_costs(settings, inference)

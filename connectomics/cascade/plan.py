@@ -216,12 +216,12 @@ def _plan(
     sampled: int,
     top: int,
 ) -> Plan:
-    seconds = draws @ np.array([costs.fine, *costs.detectors]) + sum(costs.start)
+    seconds = draws @ np.array([costs.fine, *costs.detectors]) + costs.start
     low, high = np.quantile(draws, INTERVAL, axis=0)
     voxels = math.prod(cascade.chunk)
     calls = draws.mean(axis=0)
     chunks = [math.prod(shape) for shape in tree.shapes]
-    single = chunks[0] * costs.dense + costs.start[0]
+    single = chunks[0] * costs.dense + costs.start
     numbers = [0, *(one.detector.level for one in cascade.levels)]
     plans = [
         LevelPlan(number, n, float(c), float(min(a, c)), float(max(b, c)))

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def detector_seconds(
     detector: Detector, voxel_size: Triple, chunk: IntTriple, inference: InferenceSettings
-) -> tuple[float, float]:
+) -> float:
     """Seconds that a chunk of a coarse level takes here, in the midst of a volume, reading apart.
 
     Parameters
@@ -40,26 +40,22 @@ def detector_seconds(
 
     Returns
     -------
-    seconds : float
-        A chunk: the median of three, after one that compiles.
-    start : float
-        What is spent once, until the detector runs.
+    float
+        The median of three, after one that compiles.
     """
     factor = _factor(voxel_size, chunk, detector.level)
     z, y, x = (v * f for v, f in zip(voxel_size, factor, strict=True))
     noise = np.random.default_rng(0).integers(0, 255, [3 * GROUP * c for c in chunk], np.uint8)
     volume = Volume(noise, (z, y, x), (0.0, 0.0, 0.0), "noise")
-    middle = (slice(GROUP, 2 * GROUP),) * 3
-    began = time.perf_counter()
     score = scorer(detector, volume, chunk, inference)
+    middle = (slice(GROUP, 2 * GROUP),) * 3
     score(middle)  # compiles
-    start, times = time.perf_counter() - began, []
+    times = []
     for _ in range(3):
         began = time.perf_counter()
         score(middle)
         times.append(time.perf_counter() - began)
-    middling = sorted(times)[1]
-    return middling / GROUP**3, max(0.0, start - middling)
+    return sorted(times)[1] / GROUP**3
 
 
 def fine_costs(settings: CalibrationSettings, inference: InferenceSettings) -> tuple[float, float, float]:
@@ -78,7 +74,7 @@ def fine_costs(settings: CalibrationSettings, inference: InferenceSettings) -> t
 def network_seconds(
     name: str, chunk: IntTriple, core: int | None, inference: InferenceSettings
 ) -> tuple[float, float, float]:
-    """What a network takes here: seconds a chunk, writing included; seconds once, at the start; peak bytes.
+    """What a network takes here: seconds a chunk, writing included; once, to compile; peak bytes.
 
     Parameters
     ----------
@@ -96,9 +92,7 @@ def network_seconds(
 
     edges = int_triple([max(256, 4 * c) for c in chunk])
     read = np.random.default_rng(0).integers(0, 255, edges, np.uint8).__getitem__
-    beginning = time.perf_counter()
     predictor = predictor_for(find_model(name), inference.model_copy(update={"tile": core}), read, edges)
-    start = time.perf_counter() - beginning
     boxes = [tile.core for tile in predictor.lattice(edges).tiles()][-8:]
     with TemporaryDirectory(prefix="connectomics-") as folder:
         create_group(Path(folder) / "out.zarr")
@@ -120,7 +114,7 @@ def network_seconds(
             )
             return time.perf_counter() - began
 
-        start += stream(boxes[:1])  # compiles
+        start = stream(boxes[:1])  # compiles
         seconds = stream(boxes)
     if failures:
         raise failures[0]
@@ -140,13 +134,13 @@ class Costs:
     detectors : tuple of float
         A chunk of each coarse level, the finest first.
     start : float
-        What is spent once before the finest network runs, and before the detectors do.
+        What the finest network takes once, to be compiled.
     """
 
     fine: float
     dense: float
     detectors: tuple[float, ...]
-    start: tuple[float, float] = (0.0, 0.0)
+    start: float = 0.0
 
 
 def recorded_costs(cascade: Cascade) -> Costs:
@@ -161,8 +155,8 @@ def measured_costs(cascade: Cascade, inference: InferenceSettings) -> Costs:
     much as its coarsest detector is.
     """
     size, chunk = cascade.voxel_size, cascade.chunk
-    looked = [detector_seconds(one.detector, size, chunk, inference) for one in cascade.levels]
-    here, there, start = tuple(seconds for seconds, _ in looked), recorded_costs(cascade), 0.0
+    here = tuple(detector_seconds(one.detector, size, chunk, inference) for one in cascade.levels)
+    there, start = recorded_costs(cascade), 0.0
     slowness = here[-1] / there.detectors[-1] if there.detectors[-1] else 1.0
     if cascade.fine_model is not None:
         core = tile_edge(chunk, _factor(size, chunk, cascade.levels[0].detector.level))
@@ -173,8 +167,7 @@ def measured_costs(cascade: Cascade, inference: InferenceSettings) -> Costs:
             log.warning(
                 "model '%s' is not here: its time is guessed from that of the detectors", cascade.fine_model
             )
-    starts = start, sum(once for _, once in looked)
-    return Costs(slowness * there.fine, slowness * there.dense, here, starts)
+    return Costs(slowness * there.fine, slowness * there.dense, here, start)
 
 
 def _factor(voxel_size: Triple, chunk: IntTriple, level: int) -> IntTriple:

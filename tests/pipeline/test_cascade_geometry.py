@@ -2,6 +2,8 @@
 
 import json
 import pickle
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import h5py
@@ -128,6 +130,12 @@ def test_a_plan_for_a_region_counts_its_chunks_alone(volume, tmp_path, monkeypat
     assert [one["chunks"] for one in part["levels"]] == [4 * 8 * 11, 4 * 5 * 6, 1 * 2 * 2]
     assert whole["levels"][0]["chunks"] == 5 * 9 * 19
     assert part["seconds"] < whole["seconds"]
+    slow_start = partial(replace, start=7.0)
+    monkeypatch.setattr(
+        "connectomics.pipeline.cascade.measured_costs", lambda one, _: slow_start(recorded_costs(one))
+    )
+    assert run(command) == 0
+    assert json.loads(report.read_text())["seconds"] == pytest.approx(whole["seconds"] + 7)
     # no level is stored: a coarse chunk is averaged from finest voxels
     calls = [one["calls"] for one in whole["levels"]]
     assert whole["gigabytes_read"] * 1e9 == pytest.approx(512 * np.dot(calls, [1, 4, 256]))
