@@ -16,8 +16,8 @@ def halves(first, second, merged=False):
     labels[:, :, 16:] = second
     noise = np.random.default_rng(0).integers(0, 255, labels.shape, np.uint8)
     drawn = np.ones_like(labels) if merged else labels
-    affinities = np.concatenate([affinities_from_labels(drawn, NEAREST)[0]]).astype(np.float32)
-    return make_source(noise, labels, True), (255 * affinities).astype(np.uint8)
+    affinities, _ = affinities_from_labels(drawn, NEAREST)
+    return make_source(noise, labels, True), affinities.astype(np.uint8) * 255
 
 
 def score(*given):
