@@ -18,11 +18,13 @@ afterwards.
 import argparse
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 from skimage.measure import label
 
+from connectomics.errors import ConnectomicsError, InputError
 from connectomics.evaluation.skeletons import skeleton_scores
 from connectomics.evaluation.volumes import VoiTable
 from connectomics.inference.predictor import predictor_for
@@ -55,10 +57,17 @@ def main() -> None:
     options = parse()
     grid = {**GRID, **json.loads(options.grid)}
     traced = options.skeletons or [None] * len(options.raw)
-    networks = options.network or [options.model] * len(options.raw)
+    number = len(options.raw)
+    networks = options.network or [options.model] * number
     scored = options.scored or options.context or (None, None)
-    ranges = list(zip(scored[::2], scored[1::2], strict=True))
-    ranges *= len(options.raw) // len(ranges)
+    if len(scored) % 2:
+        raise InputError(
+            f"--scored: expected a first and a last slice of each range, got {len(scored)} numbers."
+        )
+    ranges = list(zip(scored[::2], scored[1::2], strict=False)) * (number if len(scored) == 2 else 1)
+    for name, some in (("truth", options.truth), ("network", networks), ("scored", ranges)):
+        if len(some) != number:
+            raise InputError(f"--{name}: expected one for each of {number} --raw, got {len(some)}.")
     given = zip(options.raw, options.truth, traced, networks, ranges, strict=True)
     cases = [load(options, *one) for one in given]
     rows = []
@@ -165,4 +174,8 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ConnectomicsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -21,6 +21,10 @@ RECIPE = Path(__file__).parents[1] / "data" / "recipes" / "fib25-em.toml"
         (f"store_features.py no-such-model {RECIPE}", "no such model"),
         ("store_features.py translator nothing.toml", "no such configuration file"),
         (f"calibrate.py translator {RECIPE}", "predicts no affinities"),
+        ("choose_settings.py no-such-model --raw a --truth b", "no such path"),
+        ("choose_settings.py no-such-model --raw a --truth b --scored 0 1 2", "got 3 numbers"),
+        ("choose_settings.py no-such-model --raw a b --truth c d --network e", "got 1"),
+        ("choose_settings.py no-such-model --raw a b --truth c d --scored 0 1 2 3 4 5", "got 3"),
     ],
 )
 def test_a_mistake_gets_one_line(line, why, tmp_path, monkeypatch, capsys):
