@@ -50,10 +50,8 @@ from connectomics.phantom.settings import PhantomSettings
 from connectomics.phantom.variation import Variation
 from connectomics.pipeline import adapt
 from connectomics.pipeline.settings import RegionSettings
-from connectomics.segmentation.agglomeration import agglomerate
-from connectomics.segmentation.relabel import relabel
 from connectomics.segmentation.settings import SegmentationSettings
-from connectomics.segmentation.whole import fragment_graph
+from connectomics.segmentation.whole import at_thresholds
 from connectomics.training.annotations import TODO, read_todo
 from connectomics.training.settings import TrainSettings
 from connectomics.training.train import train
@@ -283,13 +281,11 @@ class Bench:
         predictor = predictor_for(model, self.inference, raw.__getitem__, raw.shape)
         affinities = predictor.predict_box(raw.__getitem__, raw.shape, tuple(slice(0, n) for n in raw.shape))
         settings = SegmentationSettings(linkage="mean")
-        fragments, graph = fragment_graph(affinities, model.contract.offsets, settings)
-        tree = agglomerate(graph, int(fragments.max()), "mean", float(min(thresholds)))
         found = []
-        for threshold in thresholds:
+        for threshold, labels in at_thresholds(affinities, model.contract.offsets, settings, thresholds):
             table = VoiTable()
-            table.add(relabel(fragments, tree.lut(float(threshold))), truth.astype(np.uint64))
-            found.append((float(threshold), table.scores()["voi_sum"]))
+            table.add(labels, truth.astype(np.uint64))
+            found.append((threshold, table.scores()["voi_sum"]))
         return found
 
     # --- the table -----------------------------------------------------------------------------------------

@@ -381,10 +381,8 @@ def scored(model, task, reported, runs, thresholds=THRESHOLDS):
     from connectomics.evaluation.volumes import VoiTable
     from connectomics.inference.predictor import predictor_for
     from connectomics.inference.settings import InferenceSettings
-    from connectomics.segmentation.agglomeration import agglomerate
-    from connectomics.segmentation.relabel import relabel
     from connectomics.segmentation.settings import SegmentationSettings
-    from connectomics.segmentation.whole import fragment_graph
+    from connectomics.segmentation.whole import at_thresholds
 
     settings = SegmentationSettings.parse({"linkage": "mean"})
     found = {float(threshold): [] for threshold in thresholds}
@@ -392,12 +390,10 @@ def scored(model, task, reported, runs, thresholds=THRESHOLDS):
         predictor = predictor_for(model, InferenceSettings(), raw.__getitem__, raw.shape)
         box = tuple(slice(0, n) for n in raw.shape)
         affinities = predictor.predict_box(raw.__getitem__, raw.shape, box)[(slice(None), *kept)]
-        fragments, graph = fragment_graph(affinities, model.contract.offsets, settings)
-        tree = agglomerate(graph, int(fragments.max()), settings.linkage, float(THRESHOLDS[0]))
-        for threshold, scores in found.items():
+        for threshold, labels in at_thresholds(affinities, model.contract.offsets, settings, [*found]):
             table = VoiTable()
-            table.add(relabel(fragments, tree.lut(threshold)), truth[kept])
-            scores.append(table.scores())
+            table.add(labels, truth[kept])
+            found[threshold].append(table.scores())
     names = ("voi_sum", "voi_split", "voi_merge")
     return [(t, {name: np.mean([s[name] for s in some]) for name in names}) for t, some in found.items()]
 

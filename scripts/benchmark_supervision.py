@@ -26,10 +26,8 @@ from connectomics.networks.models import find_model
 from connectomics.phantom.phantom import Phantom
 from connectomics.phantom.settings import PhantomSettings
 from connectomics.roi import Roi
-from connectomics.segmentation.agglomeration import agglomerate
-from connectomics.segmentation.relabel import relabel
 from connectomics.segmentation.settings import SegmentationSettings
-from connectomics.segmentation.whole import fragment_graph
+from connectomics.segmentation.whole import at_thresholds
 from connectomics.settings import read_toml
 from connectomics.training.settings import TrainSettings
 from connectomics.training.train import train
@@ -108,10 +106,7 @@ def scores(model, seed: int, thresholds):
     predictor = predictor_for(model, InferenceSettings(), read, shape)
     affinities = predictor.predict_box(read, shape, box)
     base = SegmentationSettings.parse(SEGMENTATION)
-    fragments, graph = fragment_graph(affinities, model.contract.offsets, base)
-    tree = agglomerate(graph, int(fragments.max()), base.linkage, float(THRESHOLDS[0]))
-    for threshold in thresholds:
-        labels = relabel(fragments, tree.lut(float(threshold)))
+    for threshold, labels in at_thresholds(affinities, model.contract.offsets, base, thresholds):
         table = VoiTable()
         table.add(labels, truth)
         yield threshold, float(skeleton_scores(labels[nodes], skeletons)["nerl"]), table.scores()["voi_sum"]

@@ -39,10 +39,8 @@ from connectomics.phantom.settings import PhantomSettings
 from connectomics.phantom.simulate import SimulatedXray, XraySimulation
 from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.translate import translate_volume
-from connectomics.segmentation.agglomeration import agglomerate
-from connectomics.segmentation.relabel import relabel
 from connectomics.segmentation.settings import SegmentationSettings
-from connectomics.segmentation.whole import fragment_graph
+from connectomics.segmentation.whole import at_thresholds
 from connectomics.settings import apply_overrides, read_toml
 from connectomics.training.settings import TrainSettings
 from connectomics.training.train import train
@@ -154,14 +152,12 @@ class Run:
         predictor = predictor_for(model, InferenceSettings(), source.read_box, source.shape)
         affinities = predictor.predict_box(source.read_box, source.shape, box)
         settings = SegmentationSettings.parse(SEGMENTATION)
-        fragments, graph = fragment_graph(affinities, model.contract.offsets, settings)
-        tree = agglomerate(graph, int(fragments.max()), settings.linkage, float(THRESHOLDS[0]))
         truth = self.image(part, "labels/truth").read()[part.scored :]
-        for threshold in thresholds:
+        for threshold, labels in at_thresholds(affinities, model.contract.offsets, settings, thresholds):
             table = VoiTable()
-            table.add(relabel(fragments, tree.lut(float(threshold)))[part.scored :], truth)
+            table.add(labels[part.scored :], truth)
             scores = table.scores()
-            yield float(threshold), (scores["voi_split"], scores["voi_merge"])
+            yield threshold, (scores["voi_split"], scores["voi_merge"])
 
     def images(self) -> dict:
         """Scores of the translation itself, means over the test parts, and what it makes of unlike inputs."""

@@ -1,6 +1,6 @@
 """Segment an array that fits in memory: the block functions on one block that covers everything."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,31 @@ def segment_array(
     lut = agglomerate(graph, count, settings.linkage, settings.threshold).lut(settings.threshold)
     lut = drop_small(lut, sizes, settings.min_object)
     return fragments, graph, lut, relabel(fragments, lut)
+
+
+def at_thresholds(
+    affinities: NDArray[np.uint8],
+    offsets: Sequence[IntTriple],
+    settings: SegmentationSettings,
+    thresholds: Sequence[float],
+) -> Iterator[tuple[float, NDArray[np.uint64]]]:
+    """Each threshold with the segmentation that `segment_array` gives at it; agglomerated once.
+
+    Parameters
+    ----------
+    affinities, offsets
+        As for `segment_array`.
+    settings
+        How to segment; its own threshold is not used.
+    thresholds
+        In the order in which they are wanted.
+    """
+    fragments, graph = fragment_graph(affinities, offsets, settings)
+    count = int(fragments.max(initial=0))
+    sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=count + 1)
+    tree = agglomerate(graph, count, settings.linkage, float(min(thresholds)))
+    for threshold in map(float, thresholds):
+        yield threshold, relabel(fragments, drop_small(tree.lut(threshold), sizes, settings.min_object))
 
 
 def fragment_graph(

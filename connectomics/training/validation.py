@@ -120,23 +120,15 @@ def _vois(
 ) -> NDArray[np.float64]:
     """(thresholds, 3) split, merge and their sum."""
     from connectomics.evaluation.volumes import VoiTable
-    from connectomics.segmentation.agglomeration import agglomerate
-    from connectomics.segmentation.cleanup import drop_small
-    from connectomics.segmentation.relabel import relabel
     from connectomics.segmentation.settings import SegmentationSettings
-    from connectomics.segmentation.whole import fragment_graph
+    from connectomics.segmentation.whole import at_thresholds
 
     settings = SegmentationSettings.parse(values)
     truth = source.labels[source.score].cpu().numpy().clip(0).astype(np.uint64)
-    fragments, graph = fragment_graph(affinities, offsets, settings)
-    count = int(fragments.max(initial=0))
-    sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=count + 1)
-    tree = agglomerate(graph, count, settings.linkage, min(thresholds))
     rows = []
-    for threshold in thresholds:
+    for _, labels in at_thresholds(affinities, offsets, settings, thresholds):
         table = VoiTable()
-        lut = drop_small(tree.lut(threshold), sizes, settings.min_object)
-        table.add(relabel(fragments, lut), truth)
+        table.add(labels, truth)
         scores = table.scores()
         rows.append([scores[name] for name in ("voi_split", "voi_merge", "voi_sum")])
     return np.array(rows, np.float64)
