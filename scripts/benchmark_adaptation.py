@@ -306,7 +306,8 @@ class Bench:
         keys = [{"kind": "source", "family": f, "seed": s} for s in o.seeds for f in o.families]
         pairs = list(itertools.permutations(o.families, 2))
         keys += [{"kind": "transfer", "source": a, "target": b, "seed": s} for s in o.seeds for a, b in pairs]
-        for s, target, n, start in itertools.product(o.seeds, o.targets, self.scale.counts, STARTS):
+        counts = [n for n in self.scale.counts if n in (o.counts or self.scale.counts)]
+        for s, target, n, start in itertools.product(o.seeds, o.targets, counts, o.starts):
             for strategy in ("random",) if start == "scratch" else o.strategies:
                 keys.append(
                     {
@@ -443,6 +444,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=[*FAMILIES, FIB25])
     parser.add_argument("--targets", nargs="+", help="of the curves (default: all families)")
+    parser.add_argument("--counts", type=int, nargs="+", help="annotated cubes of the curves (default: all)")
+    parser.add_argument("--starts", nargs="+", default=STARTS, choices=STARTS, help="of the curves")
     parser.add_argument("--strategies", nargs="+", default=STRATEGIES, choices=STRATEGIES)
     parser.add_argument("--chosen-by", default=DISTANCES[0], choices=DISTANCES, help="what chooses a source")
     parser.add_argument("--fib25", type=Path, help="fib25_train2.h5: adds real EM as a family")
