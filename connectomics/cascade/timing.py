@@ -13,6 +13,7 @@ import numpy as np
 from connectomics.cascade.detectors import GROUP, Box, scorer
 from connectomics.cascade.levels import level_factor, tile_edge
 from connectomics.cascade.settings import CalibrationSettings, Cascade, Detector
+from connectomics.cascade.tree import ChunkTree
 from connectomics.errors import ModelError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import create_array, create_group
@@ -148,17 +149,26 @@ def recorded_costs(cascade: Cascade) -> Costs:
     return Costs(cascade.fine_seconds, cascade.dense_seconds, tuple(one.seconds for one in cascade.levels))
 
 
-def measured_costs(cascade: Cascade, inference: InferenceSettings) -> Costs:
-    """What calls take on this machine.
+def measured_costs(cascade: Cascade, inference: InferenceSettings, tree: ChunkTree) -> Costs:
+    """What calls take on this machine, those of the detectors on a volume as it is read.
 
     Where the finest network is not known, it is taken to be slower than where the cascade was calibrated as
     much as its coarsest detector is.
+
+    Parameters
+    ----------
+    cascade
+        What would run.
+    inference
+        How networks would run.
+    tree
+        The volume's chunks.
     """
     size, chunk = cascade.voxel_size, cascade.chunk
-    here = tuple(detector_seconds(one.detector, size, chunk, inference) for one in cascade.levels)
     there, start = recorded_costs(cascade), 0.0
-    slowness = here[-1] / there.detectors[-1] if there.detectors[-1] else 1.0
-    if cascade.fine_model is not None:
+    if cascade.fine_model is None:
+        slowness = _slowness(cascade, inference)
+    else:
         core = tile_edge(chunk, _factor(size, chunk, cascade.levels[0].detector.level))
         try:
             fine, start, _ = network_seconds(cascade.fine_model, chunk, core, inference)
@@ -167,7 +177,16 @@ def measured_costs(cascade: Cascade, inference: InferenceSettings) -> Costs:
             log.warning(
                 "model '%s' is not here: its time is guessed from that of the detectors", cascade.fine_model
             )
+            slowness = _slowness(cascade, inference)
+    here = tuple(tree.seconds(level) for level in range(len(cascade.levels)))
     return Costs(slowness * there.fine, slowness * there.dense, here, start)
+
+
+def _slowness(cascade: Cascade, inference: InferenceSettings) -> float:
+    """Seconds that the coarsest detector takes over those it took where the cascade was calibrated."""
+    last = cascade.levels[-1]
+    here = detector_seconds(last.detector, cascade.voxel_size, cascade.chunk, inference)
+    return here / last.seconds if last.seconds else 1.0
 
 
 def _factor(voxel_size: Triple, chunk: IntTriple, level: int) -> IntTriple:

@@ -1,12 +1,14 @@
 """The chunks of a volume, level below level, and which of them a cascade calls."""
 
 import math
+import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from connectomics.cascade.detectors import Box, Score, scorer, scores_of
+from connectomics.cascade.detectors import GROUP, Box, Score, scorer, scores_of
 from connectomics.cascade.levels import Level, meeting, open_level
 from connectomics.cascade.settings import Cascade
 from connectomics.inference.settings import InferenceSettings
@@ -77,6 +79,33 @@ class ChunkTree:
         starts = (s.start + int(i) for s, i in zip(self.spans[-1], places, strict=True))
         z, y, x = (slice(at, at + 1) for at in starts)
         return z, y, x
+
+    def seconds(self, level: int, boxes: int = 5) -> float:
+        """Seconds that a chunk of a coarse level takes here, its reading included.
+
+        Parameters
+        ----------
+        level
+            Which, of the coarse levels, the finest first.
+        boxes
+            Groups of chunks to look at, spread over the part's diagonal, after one that compiles.
+
+        Returns
+        -------
+        float
+            The median.
+        """
+        there, times = self.levels[level].counts(self.cascade.chunk), []
+        for k in range(boxes + 1):
+            starts = [
+                min(s.start + (s.stop - s.start) * k // (boxes + 1) // GROUP * GROUP, n - 1)
+                for s, n in zip(self.spans[level + 1], there, strict=True)
+            ]
+            z, y, x = (slice(at, min(at + GROUP, n)) for at, n in zip(starts, there, strict=True))
+            began = time.perf_counter()
+            found = self.scores[level]((z, y, x))
+            times.append((time.perf_counter() - began) / found.size)
+        return statistics.median(times[1:])
 
     def follow(self, box: Box) -> list[int]:
         """Calls at each level, the finest first, below (and at) a box of coarsest chunks."""

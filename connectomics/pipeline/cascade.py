@@ -12,7 +12,7 @@ from connectomics.cascade.calibrate import calibrate
 from connectomics.cascade.plan import check_voxel_size, decide, plan_cascade
 from connectomics.cascade.settings import CalibrationSettings, Cascade, read_cascade
 from connectomics.cascade.timing import measured_costs
-from connectomics.cascade.tree import Part
+from connectomics.cascade.tree import ChunkTree, Part
 from connectomics.errors import InputError, OutputExistsError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.files import write_atomically
@@ -75,8 +75,9 @@ def plan_run(
     """What a run would take on this machine; see `connectomics.cascade.plan.plan_cascade`."""
     chosen = read_cascade(cascade)
     part = _part(location, region)
-    check_voxel_size(chosen, open_volume(location, region.voxel_size).voxel_size, location)
-    costs = measured_costs(chosen, inference)
+    finest = open_volume(location, region.voxel_size)
+    check_voxel_size(chosen, finest.voxel_size, location)
+    costs = measured_costs(chosen, inference, ChunkTree(part, finest.shape, chosen, inference))
     plan = plan_cascade(part, chosen, inference, sample=sample, seed=seed, progress=progress, costs=costs)
     return asdict(plan)
 

@@ -120,7 +120,7 @@ def test_a_region_is_computed_where_chunks_pass_and_as_without_a_cascade(volume,
 
 
 def test_a_plan_for_a_region_counts_its_chunks_alone(volume, tmp_path, monkeypatch):
-    monkeypatch.setattr("connectomics.pipeline.cascade.measured_costs", lambda one, _: recorded_costs(one))
+    monkeypatch.setattr("connectomics.pipeline.cascade.measured_costs", lambda one, *_: recorded_costs(one))
     path, report = written(tmp_path, cascade_of()), tmp_path / "plan.json"
     command = ["cascade", "plan", volume, "--cascade", path, "--json", str(report), "--quiet"]
     assert run([*command, *region_options()]) == 0
@@ -132,7 +132,7 @@ def test_a_plan_for_a_region_counts_its_chunks_alone(volume, tmp_path, monkeypat
     assert part["seconds"] < whole["seconds"]
     slow_start = partial(replace, start=7.0)
     monkeypatch.setattr(
-        "connectomics.pipeline.cascade.measured_costs", lambda one, _: slow_start(recorded_costs(one))
+        "connectomics.pipeline.cascade.measured_costs", lambda one, *_: slow_start(recorded_costs(one))
     )
     assert run(command) == 0
     assert json.loads(report.read_text())["seconds"] == pytest.approx(whole["seconds"] + 7)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from connectomics.cascade.settings import Cascade
+from connectomics.cascade.tree import ChunkTree
 from connectomics.cli.main import run
 from connectomics.inference.normalisation import sample_affine
 from connectomics.io.opening import open_volume
@@ -203,6 +204,7 @@ def test_a_plan_is_in_seconds_of_this_machine(between, volume, tmp_path, monkeyp
     path, said = cascade_file(tmp_path, between), []
     for here in (1e-4, 3e-4):
         monkeypatch.setattr("connectomics.cascade.timing.detector_seconds", lambda *_, here=here: here)
+        monkeypatch.setattr(ChunkTree, "seconds", lambda *_, here=here: here)
         report = tmp_path / f"{here}.json"
         assert run(["cascade", "plan", volume, "--cascade", str(path), "--json", str(report), "--quiet"]) == 0
         said.append(json.loads(report.read_text()))
