@@ -131,7 +131,8 @@ def train_settings(
     if not held_out and settings.hold_out:
         parts = [split_crop(one, found.todo.voxel_size, settings.hold_out) for one in fit]
         fit, held_out = [part[0] for part in parts], [part[1] for part in parts if part[1] is not None]
-    values = recipe_for(model, _smallest(fit, found.todo.voxel_size), settings)
+    size = found.todo.voxel_size
+    values = recipe_for(model, _smallest(fit, size), size, settings)
     names = ", ".join(_names(found.fit))
     values["finetune"]["annotations"] = f"{len(found.fit)} crops of {found.todo.volume}: {names}"
     values["export"]["data"] = f"{model.contract.training.data}; then {values['finetune']['annotations']}"

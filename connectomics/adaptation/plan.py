@@ -1,5 +1,6 @@
 """What more annotation would buy: a power law with a floor through the scores so far, with intervals."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +13,22 @@ from connectomics.errors import InputError
 
 Floats = NDArray[np.float64]
 
-_FLOORS, _EXPONENTS, _NOISES = 60, 48, 16
+_FLOORS, _EXPONENTS, _SCALES, _NOISES = 50, 40, 60, 16
+_HIGHEST_FLOOR = 1.25
+"""In best scores: one that fell low by chance lies below the floor."""
+
+_EXCESS = (0.02, 3.0)
+"""Above the floor at the fewest cubes, in highest scores: between these, the larger the likelier."""
+
 _TYPICAL_EXPONENT, _EXPONENT_SPREAD = 0.5, 0.6
 """Error falls with the number of examples to the power -0.5, within a factor of e^0.6 or so either way."""
 
 _LEAST = 1e-3
 """A perfect score counts as this: the curve is fitted to logarithms."""
 
-_NOISE = (0.01, 0.3)
-"""Relative deviation of a score from the curve: between these, every order of magnitude alike."""
+_NOISE, _TYPICAL_NOISE, _NOISE_SPREAD = (0.01, 0.5), 0.1, 0.7
+"""Relative deviation of a score from the curve: the range tried; a tenth, within a factor of e^0.7 or so
+either way, as training seeds differ. Three scores alone cannot tell it."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +61,8 @@ class Curve:
 def fit_curve(cubes: Sequence[float], scores: Sequence[float]) -> Curve:
     """The curves that scores at several numbers of cubes allow, weighted by how well they fit.
 
-    A grid of floors (0 to the best score) and exponents; for each the best scale, not below 0; the noise is
-    summed over, and exponents near 0.5 count for more. With few points the weights stay spread, which is the
+    A grid of floors, exponents, scales and noises, each curve weighted by the likelihood of the scores'
+    logarithms; exponents near 0.5 count for more. With few points the weights stay spread, which is the
     interval of what is predicted.
 
     Parameters
@@ -80,20 +88,25 @@ def fit_curve(cubes: Sequence[float], scores: Sequence[float]) -> Curve:
         raise InputError(
             f"plan: scores and numbers of cubes must be above 0, got {y.tolist()} at {n.tolist()}."
         )
-    floors = np.linspace(0, 0.999 * y.min(), _FLOORS)[:, None, None]
+    floors = np.linspace(0, _HIGHEST_FLOOR * y.min(), _FLOORS)[:, None, None]
     exponents = np.geomspace(0.1, 2.5, _EXPONENTS)[None, :, None]
-    power, relative = n**-exponents, 1 / y**2
-    scale = (relative * power * (y - floors)).sum(-1) / (relative * power**2).sum(-1)
-    scale = np.maximum(scale, 0)
-    model = floors + scale[..., None] * power
-    squares = np.square(np.log(np.maximum(model, 1e-9) / y)).sum(-1)
+    scales = np.geomspace(*_EXCESS, _SCALES) * y.max() * n.min() ** exponents
+    squares = np.zeros(np.broadcast_shapes(floors.shape, scales.shape))
+    for cubes_here, score in zip(n, y, strict=True):
+        squares += np.square(np.log((floors + scales * cubes_here**-exponents) / score))
     noises = np.geomspace(*_NOISE, _NOISES)
-    likelihood = -squares[..., None] / (2 * noises**2) - len(y) * np.log(noises)
-    prior = -0.5 * (np.log(exponents[..., 0] / _TYPICAL_EXPONENT) / _EXPONENT_SPREAD) ** 2
-    logs = np.logaddexp.reduce(likelihood, axis=-1) + prior
+    likelihoods = (
+        -squares / (2 * noise**2)
+        - len(y) * np.log(noise)
+        - 0.5 * (np.log(noise / _TYPICAL_NOISE) / _NOISE_SPREAD) ** 2
+        for noise in noises
+    )
+    prior = -0.5 * (np.log(exponents / _TYPICAL_EXPONENT) / _EXPONENT_SPREAD) ** 2
+    prior = prior + 0.5 * np.log(np.geomspace(*_EXCESS, _SCALES))  # a flat curve is one of few
+    logs = functools.reduce(np.logaddexp, likelihoods) + prior
     weight = np.exp(logs - logs.max())
-    floor, exponent = (np.broadcast_to(a[..., 0], weight.shape).ravel() for a in (floors, exponents))
-    return Curve(floor, scale.ravel(), exponent, weight.ravel() / weight.sum())
+    floor, scale, exponent = (np.broadcast_to(a, weight.shape).ravel() for a in (floors, scales, exponents))
+    return Curve(floor, scale, exponent, weight.ravel() / weight.sum())
 
 
 def plan(cubes: Sequence[float], scores: Sequence[float], settings: PlanSettings) -> dict[str, Any]:

@@ -13,7 +13,9 @@ _EDGE = 64
 _THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
-def recipe_for(model: Model, crop: Sequence[int], settings: AdaptSettings) -> dict[str, Any]:
+def recipe_for(
+    model: Model, crop: Sequence[int], voxel_size: Sequence[float], settings: AdaptSettings
+) -> dict[str, Any]:
     """Values of a recipe for `connectomics train`, without the volumes, as plain lists and numbers.
 
     Parameters
@@ -22,6 +24,8 @@ def recipe_for(model: Model, crop: Sequence[int], settings: AdaptSettings) -> di
         What it starts from.
     crop
         Voxels of the annotated crops with their context, at least, zyx: training crops are no larger.
+    voxel_size
+        Of the annotated crops, nm, zyx: near the model's, and what the adapted model is for.
     settings
         How it learns.
 
@@ -49,7 +53,7 @@ def recipe_for(model: Model, crop: Sequence[int], settings: AdaptSettings) -> di
         "checkpoint_every": 100,
         "log_every": 20,
         "data": {
-            "voxel_size": list(contract.voxel_size),
+            "voxel_size": list(voxel_size),
             "modality": contract.modality,
             "normalisation": contract.normalisation.kind,
         },

@@ -77,4 +77,4 @@ class PlanSettings(Settings):
     worth: float = Field(default=0.05, gt=0, lt=1)
     """Share of the VOI that doubling the annotation must be expected to take off, for it to be worth it."""
     coverage: float = Field(default=0.8, gt=0, lt=1)
-    """Probability that the true value lies in an interval."""
+    """Probability that the true value lies in an interval, where scores scatter by 1 to 20%."""

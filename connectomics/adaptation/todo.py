@@ -1,6 +1,7 @@
 """The folder that an annotator works through: crops, proposals, empty labels, a to-do list, a recipe."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from connectomics.roi import triple
 from connectomics.training.annotations import RECIPE, TODO, Crop, TodoList
 
 _CHUNK = 64
+
+_ROUNDING = 1e-6
+"""Voxels by which a crop's place in nm may miss a voxel's edge."""
 
 
 def check_free(folder: Path) -> None:
@@ -66,7 +70,7 @@ def write_todo(
             crops=tuple(crops),
         )
         write_json(staged / TODO, todo.model_dump(mode="json"))
-        values = recipe_for(surveyor.model, surveyor.crop, AdaptSettings())
+        values = recipe_for(surveyor.model, surveyor.crop, todo.voxel_size, AdaptSettings())
         values["data"]["annotations"] = ["."]
         header = (
             "# Fine-tunes the model that proposed these crops on those that are annotated:\n"
@@ -124,9 +128,14 @@ def taken_boxes(folders: Sequence[TodoList], volume: Volume) -> list[Box]:
         for crop in todo.crops:
             size = [n * v for n, v in zip(crop.shape, todo.voxel_size, strict=True)]
             spans = zip(crop.offset, size, volume.offset, volume.voxel_size, strict=True)
-            z, y, x = (slice(int((a - o) // v), int(-((o - a - s) // v))) for a, s, o, v in spans)
+            z, y, x = (_outwards((a - o) / v, (a + s - o) / v) for a, s, o, v in spans)
             boxes.append((z, y, x))
     return boxes
+
+
+def _outwards(low: float, high: float) -> slice:
+    """Whole voxels around a span that is known to rounding."""
+    return slice(math.floor(low + _ROUNDING), math.ceil(high - _ROUNDING))
 
 
 def to_toml(values: Mapping[str, Any]) -> str:

@@ -112,22 +112,26 @@ class Validation(Callback):
     ) -> None:
         """Validate every so many steps."""
         if trainer.global_step % pl_module.settings.validation.every == 0:
-            self.run(trainer, pl_module)
+            self.run(pl_module, trainer.global_step)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Validate what will be exported."""
-        if trainer.global_step != self._step:
-            self.run(trainer, pl_module)
+        self.complete(pl_module, trainer.global_step)
 
-    def run(self, trainer: Trainer, pl_module: Any) -> None:
+    def complete(self, pl_module: Any, step: int) -> None:
+        """Validate what will be exported, unless that was done; a run that goes on may have no step left."""
+        if step != self._step:
+            self.run(pl_module, step)
+
+    def run(self, pl_module: Any, step: int) -> None:
         """Validate now and write a row."""
-        self._step = trainer.global_step
-        if not trainer.is_global_zero or not self._sources:
+        self._step = step
+        if pl_module.global_rank or not self._sources:
             return
         placed = [source.to(pl_module.device) for source in self._sources]
         try:
             self.latest = pl_module.score(placed)
         except Exception:  # hours of training must not be lost to a score
-            _log.exception("step %d: validation failed; training goes on.", trainer.global_step)
+            _log.exception("step %d: validation failed; training goes on.", step)
             return
-        self._metrics.write(trainer.global_step, pl_module.minutes, self.latest)
+        self._metrics.write(step, pl_module.minutes, self.latest)

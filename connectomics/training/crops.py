@@ -82,17 +82,20 @@ class Cropper:
         source = self._sources[number]
         matrix = draw_matrix(random, self._augment, self._voxel_size)
         bend = draw_bend(random, self._augment, self._crop)
-        wanted = self._wanted(number, random)
-        axes = zip(source.raw.shape, self._crop, self._bounds[number], wanted, strict=True)
+        extent = extent_of(self._crop, matrix)
+        wanted = self._wanted(number, extent, random)
+        axes = zip(source.raw.shape, extent, self._bounds[number], wanted, strict=True)
         centre = [_centre(random, *axis) for axis in axes]
         image, labels = cut(source, self._crop, matrix, centre, bend)
         return vary_cytoplasm(image, labels, self._augment.cytoplasm, random), labels
 
-    def _wanted(self, number: int, random: np.random.Generator) -> tuple[int | None, int | None, int | None]:
+    def _wanted(
+        self, number: int, extent: IntTriple, random: np.random.Generator
+    ) -> tuple[int | None, int | None, int | None]:
         """A voxel near which to centre a crop of a source, if not just anywhere."""
         hard, objects = self._hard.get(self._sources[number].number), self._objects[number]
         if hard is not None and len(hard) and random.random() < self._hard_share:
-            reach = [n // 4 for n in self._crop]  # not always in the very middle
+            reach = [n // 4 for n in extent]  # not always in the very middle
             z, y, x = (
                 int(v + random.integers(-r, r + 1)) for v, r in zip(hard.draw(random), reach, strict=True)
             )
@@ -134,6 +137,19 @@ def bounds(labels: torch.Tensor) -> tuple[tuple[int, int], ...]:
         there = torch.nonzero(known.any(second).any(first)).flatten()
         found.append((int(there[0]), int(there[-1]) + 1) if len(there) else (0, labels.shape[axis]))
     return tuple(found)
+
+
+def extent_of(crop: IntTriple, matrix: NDArray[np.float64]) -> IntTriple:
+    """Voxels that a turned crop spans along the volume's axes: exact for quarter turns, between for others.
+
+    Examples
+    --------
+    >>> extent_of((5, 16, 24), np.array([[0, 0, -1], [0, 1, 0], [1, 0, 0]]))
+    (24, 16, 5)
+    """
+    shares = matrix**2 / (matrix**2).sum(axis=1, keepdims=True)
+    z, y, x = (round(float(n)) for n in shares @ np.array(crop))
+    return z, y, x
 
 
 def _centre(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from connectomics.errors import ModelError, RunFailed, SettingsError
-from connectomics.networks.build import divisor_of
+from connectomics.networks.build import build_network, divisor_of
 from connectomics.networks.checkpoint import load_network
 from connectomics.networks.models import find_model
 from connectomics.training.callbacks import LAST
@@ -44,6 +44,14 @@ def check_crop(settings: TrainSettings) -> None:
     divisor = divisor_of(settings.network)
     if any(n % d or n <= 0 for n, d in zip(settings.crop, divisor, strict=True)):
         raise SettingsError(f"crop: must be multiples of the network's {divisor}, got {settings.crop}.")
+    if tuple(settings.crop) == tuple(divisor):
+        try:
+            build_network(settings.network, 1, 1).train()(torch.zeros(settings.batch, 1, *divisor))
+        except ValueError:  # a norm of one value
+            raise SettingsError(
+                f"crop: {settings.crop} with batch {settings.batch} leaves the network's coarsest level one "
+                "value a channel, which has no variance; give a larger crop."
+            ) from None
 
 
 def start_from(module: NetworkTraining, where: str) -> None:

@@ -53,10 +53,10 @@ def _load(settings: DataSettings, volume: VolumeData, truth: TruthSettings) -> l
         source = replace(source, mean=volume.moments[0], std=volume.moments[1])
     if volume.skeletons is None:
         return [source]
-    z, y, x = (o + a * s for o, a, s in zip(image.offset, low, size, strict=True))
+    z, y, x = (o + a * s for o, a, s in zip(image.offset, low, image.voxel_size, strict=True))
     traced = read_skeletons(root / volume.skeletons)
-    traced.doubt_unit(size)
-    return with_skeletons(source, traced, (z, y, x), size, truth)
+    traced.doubt_unit(image.voxel_size)
+    return with_skeletons(source, traced, (z, y, x), image.voxel_size, truth)
 
 
 def check_size(volume: Volume, expected: Sequence[float], by: str) -> None:

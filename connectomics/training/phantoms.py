@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from connectomics.errors import InputError
 from connectomics.phantom.settings import PhantomSettings
 from connectomics.roi import Roi
 from connectomics.training.data_settings import DataSettings, Modality, PhantomData
@@ -22,7 +23,18 @@ from connectomics.training.truth import with_skeletons
 def load_phantoms(
     settings: DataSettings, phantoms: Sequence[PhantomData], cache: Path, truth: TruthSettings
 ) -> list[Source]:
-    """Make phantoms, several at once, or take them from an earlier run's cache folder."""
+    """Make phantoms, several at once, or take them from an earlier run's cache folder.
+
+    Raises
+    ------
+    InputError
+        Their voxels would not be cubes.
+    """
+    if phantoms and len(set(settings.voxel_size)) > 1:
+        raise InputError(
+            f"data.phantoms: voxels of phantoms are cubes, but data.voxel_size is {settings.voxel_size}. "
+            "Give one edge, such as [33, 33, 33], or volumes instead."
+        )
     jobs = seeds_of(phantoms)
     size, modality = settings.voxel_size[0], settings.modality
     calls = [
@@ -56,7 +68,7 @@ def make_missing(
     make: Callable[..., None], path: Callable[..., Path], calls: Sequence[tuple[Any, ...]]
 ) -> None:
     """Call `make` with the arguments of each file that does not exist at `path` of them, several at once."""
-    missing = [call for call in calls if not path(*call).exists()]
+    missing = [call for call in dict.fromkeys(calls) if not path(*call).exists()]
     if not missing:
         return
     path(*missing[0]).parent.mkdir(parents=True, exist_ok=True)

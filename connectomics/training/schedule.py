@@ -26,5 +26,5 @@ def rate(done: float, warmup: float) -> float:
     0.5
     """
     if done < warmup:
-        return max(done, 1e-3) / warmup
+        return min(1.0, max(done, 1e-3) / warmup)
     return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))

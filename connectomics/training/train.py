@@ -95,6 +95,7 @@ def _train_network(settings: TrainSettings, folder: Path) -> Path:
     if settings.mining.share:
         callbacks.insert(0, Mining(folder))  # before the checkpoint, which would else be ahead of it
     steps = fit(module, folder, callbacks)
+    validation.complete(module, steps)
     contract = make_contract(settings, moments, validation.latest, steps)
     if module.global_rank == 0:
         if contract.offsets:

@@ -109,6 +109,7 @@ def _train_member(
     validation = Validation(held_out, metrics)
     callbacks: list[Any] = [metrics, Checkpoints(folder, settings.checkpoint_every), validation]
     steps = fit(module, folder, callbacks)
+    validation.complete(module, steps)
     moments = pooled([(s.mean, s.std) for s in sources], [s.proportion for s in sources])
     contract = make_contract(
         settings,

@@ -43,10 +43,12 @@ def with_skeletons(
     shape = painted.raw.shape
     traces = draw_traces(skeletons, offset, voxel_size, (shape[0], shape[1], shape[2]))
     if not (traces > 0).any():
+        nodes = skeletons.nodes
+        span = f"nodes {nodes.min(0).round()} to {nodes.max(0).round()}" if len(nodes) else "there is no node"
         raise InputError(
             "skeletons: none passes through the volume. Positions are nm (zyx) in the frame of the image: "
             f"it covers {tuple(offset)} + {tuple(n * s for n, s in zip(shape, voxel_size, strict=True))}, "
-            f"nodes {skeletons.nodes.min(0).round()} to {skeletons.nodes.max(0).round()}."
+            f"{span}."
         )
     if settings.method == "points":
         labels = np.where(traces > 0, traces, traces.dtype.type(UNLABELLED))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from connectomics.errors import InputError
-from connectomics.io.place import Place, RemotePath, as_place
+from connectomics.io.place import Place, RemotePath, as_place, is_url
 from connectomics.networks.models import Model, list_models
 from connectomics.pipeline.layer import Layer
 from connectomics.roi import Roi
@@ -94,7 +94,8 @@ def request_for(
     if not out.strip():
         raise InputError("say where the result goes, such as out.zarr.")
     words = arguments(knobs(command), given)
-    return Request(command, layer.location, str(Path(out).expanduser()), model.strip(), region, tuple(words))
+    place = out.strip() if is_url(out.strip()) else str(Path(out).expanduser())
+    return Request(command, layer.location, place, model.strip(), region, tuple(words))
 
 
 def shown_command(request: Request) -> str:

@@ -49,8 +49,8 @@ class Request:
         """The command line after ``connectomics``."""
         words = [self.command, self.volume, self.out, "--model", self.model]
         if self.region is not None:
-            words += ["--roi-offset", *(f"{v:g}" for v in self.region.offset)]
-            words += ["--roi-size", *(f"{v:g}" for v in self.region.size)]
+            words += ["--roi-offset", *(f"{v:.15g}" for v in self.region.offset)]
+            words += ["--roi-size", *(f"{v:.15g}" for v in self.region.size)]
         return [*words, *self.options]
 
 

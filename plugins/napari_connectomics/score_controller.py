@@ -8,6 +8,7 @@ from typing import Any
 
 from connectomics.errors import ConnectomicsError, InputError
 from connectomics.io.opening import open_volume
+from connectomics.io.place import is_url
 from connectomics.io.skeletons import Skeletons, read_skeletons
 from connectomics.io.volume import Volume
 from connectomics.pipeline.error_list import ErrorList
@@ -102,8 +103,10 @@ def _truth(truth: Layer | str) -> Volume | Skeletons:
     location = truth if isinstance(truth, str) else truth.location
     if isinstance(truth, Layer) and truth.volumes:
         return truth.volumes[0]
+    if not is_url(location):
+        location = str(Path(location).expanduser())
     try:
-        return read_skeletons(Path(location).expanduser() if isinstance(truth, str) else location)
+        return read_skeletons(location)
     except ConnectomicsError as no_skeletons:
         try:
             return open_volume(location)

@@ -3,12 +3,14 @@
 import json
 import logging
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from connectomics.adaptation.settings import AdaptSettings
 from connectomics.cli.main import run
+from connectomics.io.ome_zarr import open_array
 from connectomics.networks.build import divisor_of
 from connectomics.networks.checkpoint import load_network
 from connectomics.networks.layers import parameter_depths
@@ -17,6 +19,7 @@ from connectomics.training.annotations import read_todo
 from connectomics.training.finetune_settings import FinetuneSettings
 from connectomics.training.rates import group_rate, parameter_groups
 from connectomics.training.settings import TrainSettings
+from connectomics.training.train import read_recipe
 from tests.adaptation.test_select import paint
 from tests.conftest import VOXEL_SIZE
 
@@ -71,7 +74,7 @@ def test_plan_reads_what_runs_left(models, done, tmp_path, capsys):
 def settings_of(models, **finetune_values):
     from connectomics.adaptation.recipe import recipe_for
 
-    values = recipe_for(find_model(models / "cells"), (16, 16, 16), AdaptSettings())
+    values = recipe_for(find_model(models / "cells"), (16, 16, 16), (10.0, 10.0, 10.0), AdaptSettings())
     values["finetune"] |= finetune_values
     values["data"]["phantoms"] = [{}]
     return TrainSettings.parse(values)
@@ -165,3 +168,20 @@ def test_minutes_are_said_before(models, done, tmp_path, caplog):
     first = next(i for i, text in enumerate(said) if "minutes; it ends after" in text)
     assert first < next(i for i, text in enumerate(said) if text.startswith("step "))
     assert np.isfinite(report["minutes_expected"])
+
+
+def test_crops_of_nearly_the_voxels_of_the_model_are_learnt_from_as_they_are(models, cells, labels, tmp_path):
+    size = tuple(1.04 * v for v in VOXEL_SIZE)
+    with h5py.File(tmp_path / "near.h5", "w") as file:
+        file.create_dataset("cells", data=cells).attrs["resolution"] = size
+    folder = tmp_path / "todo"
+    line = f"adapt select {tmp_path}/near.h5/cells {folder} --model {models}/cells -n 1 --crop 16 16 16"
+    assert run([*line.split(), "--engine", "torch", "--candidates", "4", "--quiet"]) == 0
+    (crop,) = read_todo(folder).crops
+    low = [round(o / v) for o, v in zip(crop.offset, size, strict=True)]
+    painted = labels[tuple(slice(a, a + n) for a, n in zip(low, crop.shape, strict=True))]
+    open_array(folder, crop.annotation).write_box((slice(None),) * 3, painted)
+    assert finetune(models, folder, tmp_path / "run") == 0
+    assert find_model(tmp_path / "run" / "model").contract.voxel_size == pytest.approx(size)
+    values = read_recipe(folder)
+    assert values["data"]["voxel_size"] == pytest.approx(size)

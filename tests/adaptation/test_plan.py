@@ -30,18 +30,19 @@ def test_a_flat_curve_says_stop_and_a_steep_one_does_not():
     assert plan([1, 2, 4, 8], law([1, 2, 4, 8]).tolist(), PlanSettings(worth=0.5))["annotate_more"] is False
 
 
-def test_the_interval_holds_most_of_what_comes():
+@pytest.mark.parametrize(("noise", "least"), [(0.03, 32), (0.15, 24)])
+def test_the_interval_holds_most_of_what_comes(noise, least):
     random = np.random.default_rng(0)
     inside, errors = 0, []
-    for _ in range(60):
+    for _ in range(40):
         floor, scale, exponent = random.uniform(0.2, 1), random.uniform(0.5, 2), random.uniform(0.3, 1)
-        seen = law([1, 2, 4], floor, scale, exponent) * np.exp(random.normal(0, 0.03, 3))
+        seen = law([1, 2, 4], floor, scale, exponent) * np.exp(random.normal(0, noise, 3))
         row = plan([1, 2, 4], seen.tolist(), PLAN)["predictions"][0]
         truth = law(8, floor, scale, exponent)
         inside += row["voi_low"] <= truth <= row["voi_high"]
         errors.append(abs(row["voi"] / truth - 1))
-    assert inside >= 45
-    assert np.median(errors) < 0.1
+    assert inside >= least
+    assert np.median(errors) < max(0.1, noise)
 
 
 def test_more_seeds_make_the_interval_narrower():

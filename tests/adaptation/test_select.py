@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from connectomics.adaptation.todo import to_toml
+from connectomics.adaptation.todo import taken_boxes, to_toml
 from connectomics.cli.main import run
 from connectomics.errors import InputError, SettingsError
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.opening import open_volume
+from connectomics.io.volume import Volume
 from connectomics.settings import read_toml
-from connectomics.training.annotations import annotated_volumes, read_todo, with_annotations
+from connectomics.training.annotations import Crop, TodoList, annotated_volumes, read_todo, with_annotations
 from connectomics.training.settings import TrainSettings
 from connectomics.training.train import read_recipe
 from tests.conftest import VOXEL_SIZE
@@ -188,3 +189,13 @@ def test_the_recipe_is_toml_whatever_is_in_it(tmp_path):
     }
     (tmp_path / "a.toml").write_text(to_toml(values))
     assert read_toml(tmp_path / "a.toml") == values
+
+
+@pytest.mark.parametrize("edge", [3.3, 33.0, 8.1])
+def test_crops_that_are_taken_cover_their_own_voxels_alone(edge):
+    volume = Volume(np.broadcast_to(np.uint8(0), (512,) * 3), (edge,) * 3, (0.0, 0.0, 0.0), "volume")
+    for low in range(0, 448, 7):
+        crop = {"name": "a", "raw": "a", "proposal": "a", "annotation": "a", "skeletons": "a", "score": 0.0}
+        crop |= {"offset": [low * edge] * 3, "shape": (64,) * 3, "proposed": 0.0}
+        todo = TodoList.model_construct(crops=(Crop.parse(crop),), voxel_size=(edge,) * 3)
+        assert taken_boxes([todo], volume) == [(slice(low, low + 64),) * 3]

@@ -71,3 +71,11 @@ def test_a_run_in_words(update, said):
 def test_the_settings_of_a_model_stand_in_the_form():
     assert run_controller.model_defaults("segment", "phantom-xnh")["threshold"] == 0.15
     assert run_controller.model_defaults("predict", "phantom-xnh") == {}
+
+
+def test_the_result_may_go_to_a_bucket(image):
+    assert run_controller.request_for("segment", image, "toy", " s3://lab/out.zarr ", None, {}).out == (
+        "s3://lab/out.zarr"
+    )
+    here = run_controller.request_for("segment", image, "toy", "~/out.zarr", None, {}).out
+    assert here == str(Path("~/out.zarr").expanduser())

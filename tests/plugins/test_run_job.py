@@ -50,3 +50,11 @@ def test_a_run_that_is_ended_with_its_window(volume, tmp_path):
     job.start()
     job.kill()
     assert not job.running
+
+
+def test_a_region_far_from_the_origin_is_sent_to_the_nanometre():
+    region = Roi((0.0, 1_234_563.0, 12_345_672.0), (33.0, 3_300_033.0, 8.25))
+    words = Request("segment", "a.h5/raw", "out.zarr", "toy", region).words
+    at, size = words.index("--roi-offset"), words.index("--roi-size")
+    assert tuple(float(word) for word in words[at + 1 : at + 4]) == region.offset
+    assert tuple(float(word) for word in words[size + 1 : size + 4]) == region.size

@@ -130,3 +130,25 @@ def test_cytoplasm_changes_whole_objects_and_nothing_else():
     assert changed[0, 0, 0] != changed[11, 0, 0]
     unlabelled = vary_cytoplasm(torch.zeros(12, 12, 12), labels * 0 - 1, 1.0, np.random.default_rng(1))
     assert not unlabelled.any()
+
+
+@pytest.mark.parametrize("crop", [(16, 48, 48), (9, 32, 32), (48, 16, 32)])
+def test_a_crop_of_unequal_edges_hardly_leaves_the_volume_however_it_is_turned(crop):
+    source = _source((64, 64, 64))
+    flips = PLAIN.model_copy(update={"flips": True})
+    cropper = Cropper([source], crop, 1, flips, (10, 10, 10), 0)
+    for step in range(60):
+        _, labels = cropper.batch(step)
+        inside = [n - n // 8 for n in crop]  # an eighth over one edge at most, along every axis
+        assert (labels >= 0).float().mean() >= np.prod(inside) / np.prod(crop) - 1e-6
+
+
+def test_no_voxel_is_taken_twice_by_a_turned_crop_of_even_and_odd_edges():
+    shape = (40, 40, 40)
+    numbers = np.arange(np.prod(shape)).reshape(shape)
+    source = make_source((numbers % 251).astype(np.uint8), (1 + numbers).astype(np.uint32), False)
+    cropper = Cropper([source], (5, 16, 16), 1, PLAIN.model_copy(update={"flips": True}), (10, 10, 10), 0)
+    for step in range(20):
+        known = cropper.batch(step)[1]
+        known = known[known >= 0]
+        assert len(torch.unique(known)) == len(known)

@@ -86,3 +86,19 @@ def test_a_source_is_the_same_slab_by_slab(objects, kind, monkeypatch):
     slabs = make_source(raw, labels[5:90, 3:], True, low=(5, 3, 0))
     np.testing.assert_array_equal(slabs.labels, whole.labels)
     assert (slabs.mean, slabs.std) == pytest.approx((whole.mean, whole.std))
+
+
+def test_skeletons_lie_where_the_voxels_of_the_file_say(data, tmp_path):
+    data((6, 7, 8), (120, 230, 340))
+    with h5py.File(tmp_path / "data.h5", "a") as file:  # 1% wider than the recipe says: still the same size
+        file["raw"].attrs["resolution"] = (10, 10, 10.09)
+    (tmp_path / "axon.swc").write_text(
+        "".join(
+            f"{k + 1} 0 {300 + 10.09 * (x + 0.5)} {200 + 105} {100 + 105} 0 {k or -1}\n"
+            for k, x in enumerate(range(3, 28))
+        )
+    )
+    volume = VolumeData(raw="data.h5/raw", skeletons="axon.swc")
+    settings = DataSettings(root=str(tmp_path), voxel_size=(10, 10, 10), modality="em")
+    (source,) = load_volumes(settings, [volume], TruthSettings(method="points"))
+    assert np.unique(np.nonzero(source.traces > 0)[2]).tolist() == list(range(3, 28))

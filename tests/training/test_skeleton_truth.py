@@ -57,6 +57,8 @@ def test_nodes_outside_are_left_out_and_none_inside_is_said():
     far = _skeletons([(1e6, 0, 0), (1e6, 0, 100)])
     with pytest.raises(InputError, match="none passes through the volume"):
         with_skeletons(source, far, (0, 0, 0), SIZE, TruthSettings())
+    with pytest.raises(InputError, match="there is no node"):
+        with_skeletons(source, far.select(np.zeros(2, bool)), (0, 0, 0), SIZE, TruthSettings())
     both = Skeletons(
         np.concatenate((skeletons.nodes, far.nodes)),
         np.concatenate((skeletons.edges, far.edges + 4)),

@@ -10,8 +10,11 @@ import torch
 
 from connectomics.errors import GeometryError, InputError, OutputExistsError, RunFailed, SettingsError
 from connectomics.networks.checkpoint import load_network
+from connectomics.networks.contract import NetworkSettings
 from connectomics.networks.models import find_model
 from connectomics.training import callbacks, module
+from connectomics.training.data_settings import PhantomData
+from connectomics.training.schedule import rate
 from connectomics.training.settings import TrainSettings
 from connectomics.training.train import main, train
 
@@ -40,6 +43,11 @@ def test_the_rate_ends_near_nothing(toy, tmp_path):
     rates = [float(row["lr"]) for row in _rows(tmp_path / "run") if row["lr"]]
     assert max(rates) > 0.5 * toy.optimiser.lr
     assert rates[-1] < 0.02 * toy.optimiser.lr
+
+
+def test_no_step_of_a_warm_up_goes_beyond_the_largest_rate():
+    rates = [rate(done, warmup) for warmup in (0, 1e-4, 1e-3, 0.1) for done in np.linspace(0, 1, 1001)]
+    assert min(rates) >= 0 and max(rates) == 1
 
 
 def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(toy, tmp_path, monkeypatch):
@@ -180,3 +188,39 @@ def test_a_run_from_before_a_setting_existed_is_continued(toy, tmp_path):
     del values["members"], values["translation"], values["data"]["pairs"]
     record.write_text(json.dumps(values))
     assert train(toy, tmp_path / "run") == folder
+
+
+def test_a_run_that_stopped_after_its_last_step_is_scored_when_it_goes_on(toy, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("connectomics.training.train.make_contract", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(toy, tmp_path / "run")
+    went_on = find_model(train(toy, tmp_path / "run")).contract
+    straight = find_model(train(toy, tmp_path / "straight")).contract
+    assert straight.scores and went_on.scores == straight.scores
+    assert went_on.segmentation == straight.segmentation
+
+
+def test_a_crop_of_which_a_norm_sees_one_value_is_refused(toy, tmp_path):
+    alone = toy.model_copy(
+        update={
+            "crop": (16, 16, 16),
+            "batch": 1,
+            "network": NetworkSettings(name="BasicUNet", parameters={"features": [4, 4, 4, 4, 4, 4]}),
+        }
+    )
+    with pytest.raises(SettingsError, match="variance"):
+        train(alone, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_phantoms_are_not_taken_for_flat_ones(toy, tmp_path):
+    phantom = PhantomData(first_seed=1, count=1, shape=(32, 32, 32))
+    data = toy.data.model_copy(
+        update={"voxel_size": (40.0, 10.0, 10.0), "volumes": (), "phantoms": (phantom,)}
+    )
+    with pytest.raises(InputError, match="cubes"):
+        train(toy.model_copy(update={"data": data}), tmp_path / "run")
