@@ -167,10 +167,7 @@ class ReviewSession:
         return self._do(Merge(author=self.author, place=self._somewhere(place), a=a, b=b))
 
     def split(self, seeds: Sequence[Seed]) -> Edit:
-        """Split the segment under the seeds so that those of different groups are apart.
-
-        Raises as `merge`, and as `connectomics.proofreading.split.split_by_seeds`.
-        """
+        """Part seeds of different groups in the segment under them; raises as `merge`, `split_by_seeds`."""
         return self._do(split_by_seeds(self.output, self.mapping, seeds, self.author))
 
     def delete(self, fragment: int, place: Triple | None = None) -> Edit:
@@ -178,8 +175,11 @@ class ReviewSession:
         return self._do(Delete(author=self.author, place=self._somewhere(place), fragment=fragment))
 
     def undo(self) -> Edit | None:
-        """Take the last edit that holds back; None where there is none. What it decided is open again."""
-        return self._follow(self._editor.undo(self.author))
+        """Take the last edit that holds back; None where there is none. What it decided is asked again."""
+        before = set(self._editor.verdicts)
+        edit = self._follow(self._editor.undo(self.author))
+        self._walk.reopen(before - set(self._editor.verdicts))
+        return edit
 
     def redo(self) -> Edit | None:
         """Do the last edit that was undone again; None where there is none, or an edit was made since."""

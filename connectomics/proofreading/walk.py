@@ -1,6 +1,7 @@
 """Walking through the queue: forward to what is next, back to what was seen, and the time each takes."""
 
 import time
+from collections.abc import Collection
 
 from connectomics.proofreading.ranking import Candidate, Queue
 
@@ -43,6 +44,12 @@ class Walk:
         """Go back to the one before, if there is one."""
         self._at = max(0, self._at - 1)
         self._since = time.monotonic()
+
+    def reopen(self, pairs: Collection[tuple[int, int]]) -> None:
+        """Ask again, when its turn comes, what was decided on these fragments and passed."""
+        if pairs:
+            passed = set(self._visited[: self._at])
+            self.queue.give_back(i for i in passed if self.queue.candidate(i).fragments in pairs)
 
     def ahead(self, number: int) -> list[Candidate]:
         """`current` and the best candidates that are left, so many in all; nothing moves."""
