@@ -1,5 +1,6 @@
 """Intensities as the network wants them: an affine map, given or measured on a sample of the volume."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from numpy.typing import NDArray
 from connectomics.errors import InputError
 
 Box = tuple[slice, slice, slice]
+
+
+class ConstantError(InputError):
+    """Nothing can be scaled by what was looked at of a volume: it holds one value."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +48,12 @@ class Affine:
         return result
 
 
-def sample_affine(
-    read: Callable[[Box], NDArray[Any]], shape: Sequence[int], blocks: int = 27, edge: int = 32
-) -> Affine:
+def sample_affine(read: Callable[[Box], NDArray[Any]], shape: Sequence[int]) -> Affine:
     """Mean and standard deviation over blocks spread evenly through a volume.
 
-    The same blocks at every call, so a run that resumes normalises as it began; memory is one block.
+    Blocks of 32 voxels a side, 3 along each axis; where those hold a single value, of 64 voxels, 7 along
+    each axis. The same blocks at every call, so a run that resumes normalises as it began; memory is one
+    block. NaN and infinite voxels do not count: a region without them can be computed.
 
     Parameters
     ----------
@@ -56,33 +61,37 @@ def sample_affine(
         Reads a box of voxels.
     shape
         The volume's voxels, zyx.
-    blocks
-        About how many blocks (a cube of a whole number).
-    edge
-        Edge of a block, voxels.
 
     Raises
     ------
+    ConstantError
+        All sampled voxels have one value.
     InputError
-        All sampled voxels have one value, or some are NaN or infinite.
+        All sampled voxels are NaN or infinite.
     """
-    per_axis = max(1, round(blocks ** (1 / 3)))
+    for per_axis, edge in ((3, 32), (7, 64)):
+        count, mean, variance = _moments(read, shape, per_axis, edge)
+        if count and variance > 1e-12 * max(1.0, mean * mean):
+            return Affine(mean, math.sqrt(variance))
+    if not count:
+        raise InputError("the volume holds NaN or infinite intensities: replace them and run again.")
+    raise ConstantError(
+        f"the volume is constant: all {count} sampled voxels are {mean:g}. Check the path and data set."
+    )
+
+
+def _moments(
+    read: Callable[[Box], NDArray[Any]], shape: Sequence[int], per_axis: int, edge: int
+) -> tuple[int, float, float]:
+    """Number, mean and variance of the finite voxels of blocks spread evenly."""
     starts = [np.unique(np.linspace(0, max(0, n - edge), per_axis).astype(int)) for n in shape]
     count, total, squares = 0, 0.0, 0.0
-    for z in starts[0]:
-        for y in starts[1]:
-            for x in starts[2]:
-                box = [slice(int(a), int(min(a + edge, n))) for a, n in zip((z, y, x), shape, strict=True)]
-                values = read((box[0], box[1], box[2])).astype(np.float64)
-                count += values.size
-                total += float(values.sum())
-                squares += float(np.square(values).sum())
-    mean = total / count
-    variance = squares / count - mean * mean
-    if not math.isfinite(variance):
-        raise InputError("the volume holds NaN or infinite intensities: replace them and run again.")
-    if variance <= 1e-12 * max(1.0, mean * mean):
-        raise InputError(
-            f"the volume is constant: all {count} sampled voxels are {mean:g}. Check the path and data set."
-        )
-    return Affine(mean, math.sqrt(variance))
+    for corner in itertools.product(*starts):
+        z, y, x = (slice(int(a), int(min(a + edge, n))) for a, n in zip(corner, shape, strict=True))
+        values = read((z, y, x)).astype(np.float64)
+        values = values[np.isfinite(values)]
+        count += values.size
+        total += float(values.sum())
+        squares += float(np.square(values).sum())
+    mean = total / max(1, count)
+    return count, mean, squares / max(1, count) - mean * mean

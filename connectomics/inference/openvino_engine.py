@@ -84,7 +84,8 @@ class OpenVinoEngine:
         """Probabilities of one tile; see `Engine`."""
         if tile.shape != self._shape:
             self._compile(tile.shape)
-        outputs = self._request.infer([tile], share_inputs=True, share_outputs=True)
+        # the outputs are copied: the next call, of another thread perhaps, writes over the request's own
+        outputs = self._request.infer([tile], share_inputs=True, share_outputs=False)
         result: NDArray[np.uint8] = outputs[0][0]
         return result
 

@@ -13,7 +13,7 @@ from connectomics.inference.choice import make_engine
 from connectomics.inference.engines import Engine, Form
 from connectomics.inference.flips import FlipAverage
 from connectomics.inference.memory import MemoryCost, TileRule, choose_tile, fixed_tile, lattice_of
-from connectomics.inference.normalisation import Affine, sample_affine
+from connectomics.inference.normalisation import Affine, ConstantError, sample_affine
 from connectomics.inference.settings import InferenceSettings
 from connectomics.inference.stream import Stages, paste, run_stream
 from connectomics.inference.tiles import Box, Tile, TileLattice
@@ -222,7 +222,10 @@ def affine_for(contract: Contract, read: Read, shape: Sequence[int]) -> Affine:
     """How a volume's raw values become the network's input; sampled where the contract asks for it."""
     normal = contract.normalisation
     if normal.kind == "sampled":
-        return sample_affine(read, int_triple(shape, "shape"))
+        try:
+            return sample_affine(read, int_triple(shape, "shape"))
+        except ConstantError as error:
+            logger.warning("%s Grey values are scaled as those that the model was trained on.", error)
     return Affine(normal.mean, normal.std)
 
 

@@ -62,10 +62,11 @@ class RescaledArray:
             spans.append(span)
             weights.append(matrix)
         box: Box = (spans[0], spans[1], spans[2])
-        data = self._volume.read_box(box).astype(np.float32)
+        # in float64, so that sums which differ by the cut of a block are rounded to one value
+        data = self._volume.read_box(box).astype(np.float64)
         for axis, matrix in zip((-3, -2, -1), weights, strict=True):
             data = np.moveaxis(np.tensordot(matrix, data, axes=(1, axis)), 0, axis)
-        return self._cast(data)[(*key[:-3], ...)]
+        return self._cast(data.astype(np.float32))[(*key[:-3], ...)]
 
     def _cast(self, data: NDArray[np.float32]) -> NDArray[Any]:
         if self.dtype.kind in "ui":
@@ -74,7 +75,7 @@ class RescaledArray:
         return data.astype(self.dtype)
 
 
-def axis_weights(wanted: slice, factor: float, size: int) -> tuple[slice, NDArray[np.float32]]:
+def axis_weights(wanted: slice, factor: float, size: int) -> tuple[slice, NDArray[np.float64]]:
     """Which source voxels make the wanted ones along one axis, and with what weights.
 
     Parameters
@@ -91,7 +92,7 @@ def axis_weights(wanted: slice, factor: float, size: int) -> tuple[slice, NDArra
     span
         Source voxels needed.
     weights
-        (outputs, sources) float32; each row sums to 1.
+        (outputs, sources) float64; each row sums to 1.
 
     Examples
     --------
@@ -116,7 +117,7 @@ def axis_weights(wanted: slice, factor: float, size: int) -> tuple[slice, NDArra
     first, last = int(used[0]), int(used[-1]) + 1
     weights = weights[:, first:last]
     weights = weights / weights.sum(axis=1, keepdims=True)
-    return slice(low + first, low + last), weights.astype(np.float32)
+    return slice(low + first, low + last), weights
 
 
 def shape_at(volume: Volume, voxel_size: Sequence[float]) -> IntTriple:

@@ -12,25 +12,35 @@ _EDGE = 64
 _COARSE, _FINE = 3, 7
 
 
-def check_image(volume: Volume) -> None:
+def check_image(volume: Volume, box: Box | None = None) -> None:
     """Refuse an image with NaN or infinite voxels, or with one value everywhere.
 
     Only blocks of 64 voxels a side are read, one at a time: 3 along each axis, evenly spread from the first
     to the last; 7 where those hold a single value. The same blocks are read every time.
+
+    Parameters
+    ----------
+    volume
+        The image.
+    box
+        Voxels of it that will be read; default: all.
 
     Raises
     ------
     InputError
         Which voxels hold what, and what to do.
     """
+    z, y, x = box or volume.slices(volume.roi)
+    shape = (z.stop - z.start, y.stop - y.start, x.stop - x.start)
     lowest, highest = np.inf, -np.inf
     for count in (_COARSE, _FINE):
-        for box in sample_boxes(volume.shape, count):
-            data = volume.read_box(box)
+        for one in sample_boxes(shape, count):
+            looked = _moved(one, (z.start, y.start, x.start))
+            data = volume.read_box(looked)
             if data.dtype.kind == "f" and not np.isfinite(data).all():
                 wrong = int(np.count_nonzero(~np.isfinite(data)))
                 raise InputError(
-                    f"{volume.name}: {wrong} of the voxels {describe_box(box)} are NaN or infinite. "
+                    f"{volume.name}: {wrong} of the voxels {describe_box(looked)} are NaN or infinite. "
                     "Replace them (by 0, or by their neighbours) first."
                 )
             lowest, highest = min(lowest, data.min()), max(highest, data.max())
@@ -38,8 +48,13 @@ def check_image(volume: Volume) -> None:
             return
     raise InputError(
         f"{volume.name}: every voxel looked at is {lowest:g}: there is no image in it. "
-        "Check the data set, or choose a region with --roi-offset and --roi-size."
+        "Check the data set, or choose another region with --roi-offset and --roi-size."
     )
+
+
+def _moved(box: Box, by: tuple[int, int, int]) -> Box:
+    z, y, x = (slice(s.start + a, s.stop + a) for s, a in zip(box, by, strict=True))
+    return z, y, x
 
 
 def sample_boxes(shape: tuple[int, int, int], count: int, edge: int = _EDGE) -> Iterator[Box]:

@@ -87,6 +87,20 @@ def _part(location: str, region: RegionSettings) -> Part:
     return Part(location, region.voxel_size, box)
 
 
+def check_cascade(cascade: Cascade, model: str, rescale: bool) -> None:
+    """Refuse a cascade that does not go with a model, or with a resampled input."""
+    reads = find_model(model).contract.modality
+    if rescale:
+        raise InputError(
+            "--cascade goes with no --rescale: convert the volume to the model's voxel size first."
+        )
+    if cascade.modality != reads:
+        raise InputError(
+            f"--cascade {cascade.name}: is for {cascade.modality} volumes, the model '{model}' for {reads} "
+            "volumes. Choose a cascade and a model for one kind of image."
+        )
+
+
 def cascade_for(
     location: str,
     cascade: str | None,
@@ -109,17 +123,8 @@ def cascade_for(
     """
     if cascade is None:
         return None
-    reads = find_model(model).contract.modality
-    if rescale:
-        raise InputError(
-            "--cascade goes with no --rescale: convert the volume to the model's voxel size first."
-        )
     found = read_cascade(cascade)
-    if found.modality != reads:
-        raise InputError(
-            f"--cascade {cascade}: is for {found.modality} volumes, the model '{model}' for {reads} volumes. "
-            "Choose a cascade and a model for one kind of image."
-        )
+    check_cascade(found, model, rescale)
     part = _part(location, region)
     plan = decide(part, found, inference, progress)
     if plan.pays:

@@ -7,8 +7,8 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,42 +51,57 @@ class Finding:
     text: str
 
 
-def examine(
-    volume: str | None,
-    model: str | None,
-    region: RegionSettings,
-    inference: InferenceSettings,
-    run_settings: RunSettings,
-) -> list[Finding]:
-    """Look at Python, packages, device, memory, disk and, where given, cluster, volume and model.
+@dataclass(frozen=True)
+class Asked:
+    """What a run would be given.
 
-    Parameters
+    Attributes
     ----------
-    volume
-        Location to read.
-    model
-        Model to say the tiles of.
+    volume, model
+        Location to read, and the model to run on it, where they are known.
     region, inference, run_settings
         As a run would be given them.
+    rescale
+        Resample the input to the model's voxel size.
+    cascade
+        Cascade file or name.
+    segmentation
+        Segmentation settings that are not the model's.
     """
+
+    volume: str | None
+    model: str | None
+    region: RegionSettings
+    inference: InferenceSettings
+    run_settings: RunSettings
+    rescale: bool = False
+    cascade: str | None = None
+    segmentation: Mapping[str, Any] = field(default_factory=dict)
+
+
+def examine(asked: Asked) -> list[Finding]:
+    """Look at Python, packages, device, memory, disk and, where given, cluster, volume, model and cascade."""
+    volume, model = asked.volume, asked.model
     looks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("Python", _python),
         ("packages", _packages),
         ("processor", _processor),
-        ("memory", lambda: _memory(inference)),
+        ("memory", lambda: _memory(asked.inference)),
         ("disk", _disk),
-        ("device", lambda: _device(inference)),
+        ("device", lambda: _device(asked.inference)),
     ]
-    if run_settings.cluster is not None:
-        looks.append(("cluster", lambda: _cluster(run_settings)))
+    if asked.run_settings.cluster is not None:
+        looks.append(("cluster", lambda: _cluster(asked.run_settings)))
     if volume is not None:
-        looks.append(("volume", lambda: _volume(volume, region)))
+        looks.append(("volume", lambda: _volume(volume, asked.region)))
     if model is not None and volume is None:
         looks.append(("model", lambda: _model(model)))
     if volume is not None:
-        looks.append(("global step", lambda: _global_step(volume, model, region, inference)))
+        looks.append(("global step", lambda: _global_step(volume, asked)))
+    if volume is not None and asked.cascade is not None:
+        looks.append(("cascade", lambda: _cascade(volume, asked)))
     if volume is not None and model is not None:
-        looks.append(("tiles", lambda: _tiles(volume, model, region, inference)))
+        looks.append(("tiles", lambda: _tiles(volume, model, asked)))
     findings: list[Finding] = []
     for what, look in looks:
         try:
@@ -190,27 +205,31 @@ def _cluster(run_settings: RunSettings) -> Iterator[Finding]:
 def _volume(volume: str, region: RegionSettings) -> Iterator[Finding]:
     from connectomics.io.checks import check_image
     from connectomics.io.opening import open_volume
+    from connectomics.pipeline.region import select_region
 
     facts = describe(volume, region.voxel_size)
     yield Finding("volume", "ok", "; ".join(f"{key} {value}" for key, value in facts.items()))
     opened = open_volume(volume, region.voxel_size, channels=True)
     if opened.channels is None:
-        check_image(opened)
+        check_image(opened, select_region(opened, region).box)
         yield Finding("volume", "ok", "holds an image: no NaN, not constant, in the blocks looked at")
 
 
-def _global_step(
-    volume: str, model: str | None, region: RegionSettings, inference: InferenceSettings
-) -> Iterator[Finding]:
+def _global_step(volume: str, asked: Asked) -> Iterator[Finding]:
     from connectomics.io.opening import open_volume
     from connectomics.networks.models import find_model
     from connectomics.pipeline import graph_memory as known
+    from connectomics.pipeline.region import select_region
     from connectomics.pipeline.segment import segmentation_settings
 
-    voxels = math.prod(open_volume(volume, region.voxel_size, channels=True).shape)
-    linkage: Linkage = "mean"
-    if model is not None and find_model(model).contract.offsets:
-        linkage = segmentation_settings(find_model(model), {}).linkage
+    opened, inference = open_volume(volume, asked.region.voxel_size, channels=True), asked.inference
+    voxels = math.prod(select_region(opened, asked.region).shape)
+    linkage: Linkage = asked.segmentation.get("linkage", "mean")
+    if asked.model is not None and find_model(asked.model).contract.offsets:
+        model = find_model(asked.model)
+        linkage = segmentation_settings(model, asked.segmentation).linkage
+        if asked.rescale:
+            voxels = round(voxels * math.prod(opened.voxel_size) / math.prod(model.contract.voxel_size))
     here, worker = known.numbering_bytes(voxels), known.component_bytes(voxels, linkage)
     fits = here + worker <= inference.memory
     advice = "" if fits else " More than --memory: segment it on a machine with more, or in parts."
@@ -225,14 +244,29 @@ def _global_step(
     )
 
 
-def _tiles(
-    volume: str, model: str, region: RegionSettings, inference: InferenceSettings
-) -> Iterator[Finding]:
+def _cascade(volume: str, asked: Asked) -> Iterator[Finding]:
+    from connectomics.cascade.plan import check_voxel_size
+    from connectomics.cascade.settings import read_cascade
+    from connectomics.io.opening import open_volume
+    from connectomics.pipeline.cascade import check_cascade
+
+    cascade = read_cascade(asked.cascade or "")
+    check_voxel_size(cascade, open_volume(volume, asked.region.voxel_size).voxel_size, volume)
+    if asked.model is not None:
+        check_cascade(cascade, asked.model, asked.rescale)
+    text = f"{cascade.name}: for {cascade.modality} volumes of {cascade.voxel_size} nm a voxel"
+    yield Finding("cascade", "ok", f"{text}; 'connectomics cascade plan' says what it would take")
+
+
+def _tiles(volume: str, model: str, asked: Asked) -> Iterator[Finding]:
     from connectomics.inference.passes import default_samples
     from connectomics.inference.predictor import predictor_for
     from connectomics.pipeline.input import open_input
+    from connectomics.pipeline.resources import check_block
 
-    given = open_input(volume, model, region, rescale=False)
+    inference = asked.inference
+    given = open_input(volume, model, asked.region, asked.rescale)
+    check_block(asked.run_settings, given.region.shape)
     source = given.region.volume
     contract = given.model.contract
     samples = default_samples(contract) if contract.translates else 1

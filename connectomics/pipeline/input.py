@@ -28,7 +28,7 @@ class NetworkInput:
     def identity(
         self, command: str, inference: InferenceSettings, cascade: Cascade | None = None
     ) -> dict[str, Any]:
-        """What decides whether two runs are the same run: device, engine and threads do not."""
+        """What decides whether two runs are the same run: device, engine, threads and memory do not."""
         return _identity_of(cascade) | {
             "command": command,
             "version": __version__,
@@ -36,7 +36,7 @@ class NetworkInput:
             "region": [[s.start, s.stop] for s in self.region.box],
             "model": {"name": self.model.contract.name, "sha256": self.model.sha256},
             "rescale": self.rescaled,
-            "inference": inference.model_dump(include={"tile", "margin", "flips", "memory", "precision"}),
+            "inference": inference.model_dump(include={"tile", "margin", "flips", "precision"}),
         }
 
 
@@ -60,13 +60,13 @@ def open_input(location: str, model_name: str, settings: RegionSettings, rescale
         region outside, a voxel size that does not fit.
     """
     model = find_model(model_name)
-    volume = open_volume(location, settings.voxel_size)
+    volume = whole = open_volume(location, settings.voxel_size)
     if rescale:
         from connectomics.inference.rescale import read_rescaled
 
         volume = read_rescaled(volume, model.contract.voxel_size)
     else:
         check_fits(model, volume.voxel_size)
-    region = select_region(volume, settings)
-    check_image(volume)
+    region = select_region(volume, settings, whole.roi)
+    check_image(volume, region.grown(model.contract.margin))
     return NetworkInput(region, model, rescale, location, settings.voxel_size)

@@ -92,7 +92,7 @@ def segment_volume(
     grid = segmentation_grid(given.region.shape, settings, inference.memory, run_settings)
     identity = given.identity("segment", inference, cascade) | {
         "segmentation": settings.model_dump(mode="json"),
-        "block": grid.block,
+        "block": run_settings.block,
         "keep_affinities": keep_affinities,
     }
     make_way(out)
@@ -100,6 +100,7 @@ def segment_volume(
         if run.complete:
             _clean_up(run, keep_affinities)  # which may have been interrupted
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
+        grid = Grid(grid.shape, run.settled_block(grid.block))
         offsets = used_offsets(given.model, settings)
         channels = len(given.model.contract.offsets) if keep_affinities else len(offsets)
         with open_pool(run_settings) as pool:

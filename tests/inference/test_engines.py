@@ -51,6 +51,18 @@ def test_openvino_and_torch_agree(network):
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_what_a_call_gave_stays_when_another_is_made(network, engine):
+    asked = InferenceSettings(device="cpu", threads=1, engine=engine)
+    made = choice.make_engine(network, 1, 3, (2, 2, 2), asked)[0]
+    one, other = np.random.default_rng(0).normal(size=(2, 1, 1, 16, 12, 8)).astype(np.float32)
+    first = made(one)
+    kept = first.copy()
+    second = made(other)
+    np.testing.assert_array_equal(first, kept)
+    assert not np.shares_memory(first, second) and (first != second).any()
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_bfloat16_changes_little(network, engine):
     exact, short = (quantised(network, engine=engine, precision=p) for p in ("f32", "bf16"))
     assert np.abs(exact - short).max() <= 8 and np.abs(exact - short).mean() <= 1

@@ -170,6 +170,21 @@ def test_constant_data_is_refused(value):
         Affine(1.0, 0.0)
 
 
+def test_a_volume_of_few_voxels_that_differ_is_no_constant_one():
+    raw = np.zeros((128, 128, 128), np.uint8)
+    raw[40:54, 40:54, 40:54] = np.random.default_rng(0).integers(50, 250, (14, 14, 14))
+    assert sample_affine(raw.__getitem__, raw.shape).std > 0
+
+
+def test_voxels_that_are_no_number_do_not_scale_the_others():
+    raw = np.random.default_rng(0).normal(100, 20, (40, 40, 80)).astype(np.float32)
+    raw[:, :, 60:] = np.nan
+    affine = sample_affine(raw.__getitem__, raw.shape)
+    assert abs(affine.mean - 100) < 1 and abs(affine.std - 20) < 1
+    with pytest.raises(InputError, match="NaN"):
+        sample_affine(np.full_like(raw, np.inf).__getitem__, raw.shape)
+
+
 class Truth:
     """An engine whose affinities are exact: high where v and v + offset have the same intensity."""
 

@@ -49,3 +49,18 @@ def test_integers_stay_integers_and_nothing_changes_at_factor_one():
 def test_a_bad_voxel_size_is_refused():
     with pytest.raises(GeometryError, match="positive"):
         read_rescaled(ramp(), (10, 0, 10))
+
+
+@pytest.mark.parametrize("size", [(33, 33, 33), (3.3, 3.3, 3.3), (7, 11, 13), (10.4, 25, 40)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+def test_integers_do_not_depend_on_the_block_by_which_they_are_read(size, dtype):
+    random = np.random.default_rng(0)
+    highest = 255 if dtype == np.uint8 else 30000
+    volume = Volume(random.integers(0, highest, (37, 41, 43)).astype(dtype), (10, 10, 10), (0, 0, 0), "noise")
+    view = read_rescaled(volume, size)
+    whole = view.read()
+    for _ in range(20):
+        low = [int(random.integers(n)) for n in view.shape]
+        high = [int(random.integers(a + 1, n + 1)) for a, n in zip(low, view.shape, strict=True)]
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        np.testing.assert_array_equal(view.read_box(box), whole[box])

@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import zarr
 
 from connectomics.cli.main import run
@@ -42,3 +43,26 @@ def test_a_volume_too_large_for_the_global_step_is_noted(tmp_path):
     _, found = told(tmp_path, tmp_path / "huge.zarr", *options)
     # 8e12 voxels, 1.6e9 fragments
     assert "NOTE" in found["global step"] and "96 GB to number the fragments" in found["global step"]
+
+
+def test_the_options_of_a_run_are_looked_at_too(tmp_path, volume, model, cells):
+    with h5py.File(tmp_path / "bare.h5", "w") as file:
+        file["raw"] = cells
+    coarse = [f"{tmp_path}/bare.h5/raw", "--voxel-size", 40, 20, 20, "--model", model]
+    code, found = told(tmp_path, *coarse)
+    assert code == 1 and "--rescale" in found["tiles"]
+    code, found = told(tmp_path, *coarse, "--rescale", "--linkage", "percentile95")
+    assert code == 0 and "percentile95" in found["global step"] and "cores of" in found["tiles"]
+    code, found = told(tmp_path, volume, "--model", model, "--block", 3, 3, 3)
+    assert code == 1 and "--block" in found["tiles"]
+    code, found = told(tmp_path, volume, "--model", model, "--cascade", "xnh-cascade")
+    assert code == 1 and "calibrated at" in found["cascade"]
+
+
+def test_the_global_step_is_that_of_the_region(tmp_path):
+    zarr.create_array(
+        store=str(tmp_path / "huge.zarr"), shape=(20000, 20000, 20000), chunks=(64, 64, 64), dtype="uint8"
+    )
+    region = ["--roi-offset", 0, 0, 0, "--roi-size", 640, 640, 640]
+    _, found = told(tmp_path, tmp_path / "huge.zarr", "--voxel-size", 10, 10, 10, "--memory", "1GB", *region)
+    assert "NOTE" not in found["global step"]

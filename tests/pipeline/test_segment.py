@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import zarr
@@ -171,3 +172,51 @@ def test_a_failing_block_is_named_and_a_rerun_does_only_it(
 
 def records_of(out, step):
     return [json.loads(p.read_text()) for p in Path(out, "ledger/segment", step).glob("*/*.json")]
+
+
+def test_memory_and_workers_may_be_others_when_a_run_goes_on(volume, model, tmp_path):
+    out = tmp_path / "out.zarr"
+    assert run(command(volume, out, model, "--memory", "1GB", "--workers", "1", "--quiet")) == 0
+    before = labels(out)
+    shutil.rmtree(out / "labels/segmentation")  # what is gone is made anew
+    more = ["--memory", "5GB", "--workers", "64", "--quiet"]
+    assert run(command(volume, out, model, *more)) == 0
+    for name, array in labels(out).items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+@pytest.fixture
+def slab(tmp_path):
+    """(200, 64, 64) float32 of 20 x 10 x 10 nm: an image where z < 64, and two ways to have none beyond."""
+    path = tmp_path / "slab.h5"
+    image = np.zeros((200, 64, 64), np.float32)
+    image[:64] = np.random.default_rng(0).normal(120, 40, (64, 64, 64))
+    with h5py.File(path, "w") as file:
+        for name, beyond in (("empty", 0.0), ("unknown", np.nan)):
+            image[64:] = beyond
+            file.create_dataset(name, data=image).attrs["resolution"] = VOXEL_SIZE
+        file["bare"] = np.nan_to_num(image)
+        late = np.zeros_like(image)
+        late[150:158] = image[:8]  # between the blocks of 64 that are looked at
+        file.create_dataset("late", data=late).attrs["resolution"] = VOXEL_SIZE
+    return path
+
+
+@pytest.mark.parametrize(("name", "first", "code"), [
+    ("unknown", 0, 0), ("unknown", 100, 2), ("empty", 0, 0), ("empty", 100, 2), ("late", 148, 0),
+])  # fmt: skip
+def test_only_the_region_has_to_hold_an_image(slab, model, tmp_path, capsys, name, first, code):
+    region = ["--roi-offset", str(20 * first), "0", "0", "--roi-size", "640", "640", "640", "--tile", "32"]
+    assert run(command(f"{slab}/{name}", tmp_path / "out.zarr", model, *region, "--quiet")) == code
+    if code:
+        assert ("NaN" if name == "unknown" else "no image") in capsys.readouterr().err
+
+
+def test_a_region_may_reach_the_end_of_what_is_resampled(slab, model, tmp_path, capsys):
+    rescaled = ["--voxel-size", "9", "9", "9", "--rescale", "--quiet"]  # 72 x 57.6 x 57.6 voxels of the model
+    region = ["--roi-offset", "0", "0", "0", "--roi-size", "576", "576", "576"]
+    assert run(command(f"{slab}/bare", tmp_path / "out.zarr", model, *region, *rescaled)) == 0
+    assert open_volume(f"{tmp_path}/out.zarr/labels/segmentation").shape == (29, 57, 57)
+    beyond = ["--roi-offset", "0", "0", "0", "--roi-size", "576", "576", "586"]
+    assert run(command(f"{slab}/bare", tmp_path / "other.zarr", model, *beyond, *rescaled)) == 2
+    assert "does not lie inside" in capsys.readouterr().err
