@@ -20,6 +20,7 @@ MAX_PARAMETERS = 7
 MANY_PARAMETERS = {
     # the options of a command, and the pipeline's entry points that take the same
     "connectomics/cli/adapt.py": {"finetune", "select"},
+    "connectomics/cli/doctor.py": {"doctor"},
     "connectomics/cli/predict.py": {"predict"},
     "connectomics/cli/segment.py": {"segment"},
     "connectomics/cli/translate.py": {"translate"},
