@@ -66,8 +66,11 @@ def _explain(model: type[BaseModel], item: dict[str, Any]) -> str:
     name = ".".join(path)
     if item["type"] == "extra_forbidden":
         return f"unknown key '{name}'.{did_you_mean(path[-1], _fields_at(model, path[:-1]))}"
+    text = item["msg"].removeprefix("Value error, ")
+    if not path:  # of several settings together, which the text names
+        return text
     got = f" (got {item['input']!r})" if item["type"] != "missing" else ""
-    return f"'{name}': {item['msg'].removeprefix('Value error, ')}{got}"
+    return f"'{name}': {text}{got}"
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:

@@ -9,13 +9,16 @@ The image is OUT/xray, uint8; settings (connectomics/phantom/simulate.py) are ke
 
 import argparse
 import sys
+from pathlib import Path
 
 import numpy as np
 
 from connectomics.errors import ConnectomicsError
+from connectomics.io.checks import check_image
 from connectomics.io.ome_zarr import create_array
 from connectomics.io.opening import open_volume
 from connectomics.io.pyramid import build_pyramid
+from connectomics.io.staging import appearing
 from connectomics.phantom.simulate import SimulatedXray, XraySimulation
 from connectomics.settings import apply_overrides
 
@@ -30,9 +33,20 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="key=value", help="a setting")
     options = parser.parse_args()
     settings = XraySimulation.parse(apply_overrides({}, options.set), "--set")
-    simulated = SimulatedXray(open_volume(options.volume, options.voxel_size), settings)
+    volume = open_volume(options.volume, options.voxel_size)
+    check_image(volume)
+    simulated = SimulatedXray(volume, settings)
+    with appearing(options.output) as folder:
+        write(simulated, settings, folder)
+    print(
+        f"{options.output}/xray: {simulated.shape} voxels of {simulated.voxel_size} nm, "
+        f"levels {simulated.levels}"
+    )
+
+
+def write(simulated: SimulatedXray, settings: XraySimulation, folder: Path) -> None:
     target = create_array(
-        options.output,
+        folder,
         "xray",
         shape=simulated.shape,
         dtype=np.uint8,
@@ -47,11 +61,7 @@ def main() -> None:
         )
         target.write_box((z, y, x), simulated.xray((z, y, x)))
     if min(simulated.shape) > BLOCK:
-        build_pyramid(options.output, "xray", 2)
-    print(
-        f"{options.output}/xray: {simulated.shape} voxels of {simulated.voxel_size} nm, "
-        f"levels {simulated.levels}"
-    )
+        build_pyramid(folder, "xray", 2)
 
 
 if __name__ == "__main__":

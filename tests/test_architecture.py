@@ -21,10 +21,12 @@ MANY_PARAMETERS = {
     # the options of a command, and the pipeline's entry points that take the same
     "connectomics/cli/adapt.py": {"finetune", "select"},
     "connectomics/cli/doctor.py": {"doctor"},
+    "connectomics/cli/phantom.py": {"phantom"},
     "connectomics/cli/predict.py": {"predict"},
     "connectomics/cli/segment.py": {"segment"},
     "connectomics/cli/translate.py": {"translate"},
     "connectomics/pipeline/adapt.py": {"select"},
+    "connectomics/pipeline/convert.py": {"convert_volume"},
     "connectomics/pipeline/predict.py": {"predict_volume"},
     "connectomics/pipeline/segment.py": {"segment_volume"},
     "connectomics/pipeline/translate.py": {"translate_volume"},

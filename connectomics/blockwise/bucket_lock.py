@@ -5,7 +5,7 @@ import logging
 import time
 from typing import Any
 
-from connectomics.blockwise.lock import Lock, alive, busy
+from connectomics.blockwise.lock import Lock, alive, as_holder, busy
 from connectomics.errors import BusyError, ConnectomicsError
 from connectomics.io.place import RemotePath, Version
 
@@ -114,7 +114,6 @@ class BucketLock(Lock):
 
 def _holder(data: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(data)
+        return as_holder(json.loads(data))
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None

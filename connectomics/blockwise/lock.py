@@ -5,6 +5,8 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -53,13 +55,37 @@ class Lock:
         try:  # exclusive creation decides between two runs that start at once
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
-            holder = read_json(self.path)
-            if holder is None and time.time() - self.path.stat().st_mtime < HEARTBEAT_SECONDS:
-                raise BusyError(f"{self.path.parent}: another run is just starting on this output.") from None
-            if holder is not None and alive(holder):
-                raise busy(self.path.parent, holder) from None
-            log.warning("taking over the lock of a run that is gone: %s", holder)
-        self._beat()
+            with self._one_at_a_time():
+                self._take_over()
+        else:
+            self._renew()
+
+    def _take_over(self) -> None:
+        holder = read_holder(self.path)
+        if holder is None and _is_new(self.path):
+            raise self._starting()
+        if holder is not None and alive(holder):
+            raise busy(self.path.parent, holder)
+        log.warning("taking over the lock of a run that is gone: %s", holder)
+        self._renew()
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Keep others from taking the lock over meanwhile: two could find the same holder gone."""
+        claim = self.path.with_name(f"{self.path.name}.claim")
+        try:
+            os.close(os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            if not _is_new(claim):  # of a run that died while it took over; the next attempt gets through
+                claim.unlink(missing_ok=True)
+            raise self._starting() from None
+        try:
+            yield
+        finally:
+            claim.unlink(missing_ok=True)
+
+    def _starting(self) -> BusyError:
+        return BusyError(f"{self.path.parent}: another run is just starting on this output; try again.")
 
     def __exit__(
         self,
@@ -73,16 +99,19 @@ class Lock:
         self._give_back()
 
     def _give_back(self) -> None:
-        holder = read_json(self.path)
+        holder = read_holder(self.path)
         if holder is None or self._is_mine(holder):
             self.path.unlink(missing_ok=True)
 
     def _beat(self) -> None:
-        holder = read_json(self.path)
+        holder = read_holder(self.path)
         if holder is not None and not self._is_mine(holder) and alive(holder):
             self._lose()
         if not self.lost.is_set():
-            write_json(self.path, self._mine | {"heartbeat": time.time()})
+            self._renew()
+
+    def _renew(self) -> None:
+        write_json(self.path, self._mine | {"heartbeat": time.time()})
 
     def _is_mine(self, holder: dict[str, Any] | None) -> bool:
         return holder is not None and self._mine.items() <= holder.items()
@@ -110,8 +139,27 @@ def lock_for(path: Place) -> "Lock":
 
 def is_held(path: Place) -> bool:
     """True when a live run holds the lock file at `path`."""
-    holder = read_json(path)
+    holder = read_holder(path)
     return holder is not None and alive(holder)
+
+
+def read_holder(path: Place) -> dict[str, Any] | None:
+    """What a lock file says of who holds it; None where it says nothing or is damaged."""
+    return as_holder(read_json(path))
+
+
+def as_holder(found: Any) -> dict[str, Any] | None:
+    """The holder that a lock names, if it is one."""
+    whole = isinstance(found, dict) and {"host", "pid", "start", "heartbeat"} <= found.keys()
+    return found if whole else None
+
+
+def _is_new(path: Path) -> bool:
+    """True when the file was made a moment ago; False too where it has gone."""
+    try:
+        return time.time() - path.stat().st_mtime < HEARTBEAT_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def busy(output: Place, holder: dict[str, Any]) -> BusyError:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from connectomics.cli.options import REPORT, RUN, Report, RunOptions, deliver
+from connectomics.cli.options import MEMORY, REPORT, RUN, Memory, Report, RunOptions, deliver
 from connectomics.cli.session import session
 from connectomics.io.settings import ConvertSettings
 
@@ -18,6 +18,7 @@ def convert(
     *,
     voxel_size: tuple[float, float, float] | None = None,
     storage: Storage = STORAGE,
+    memory: Memory = MEMORY,
     run: RunOptions = RUN,
     report: Report = REPORT,
 ) -> None:
@@ -38,5 +39,5 @@ def convert(
     from connectomics.pipeline.convert import convert_volume
 
     with session(report) as display:
-        result = convert_volume(volume, out, storage, voxel_size, run, display)
+        result = convert_volume(volume, out, storage, voxel_size, run, display, memory=memory.memory)
     deliver(result, report, "convert")

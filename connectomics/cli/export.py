@@ -5,12 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from connectomics.cli.options import REPORT, RUN, Report, RunOptions, deliver
+from connectomics.cli.options import MEMORY, REPORT, RUN, Memory, Report, RunOptions, deliver
 from connectomics.cli.session import session
-from connectomics.pipeline.settings import MemorySettings
-
-Memory = Annotated[MemorySettings, Parameter(name="*", group="Run")]
-MEMORY = MemorySettings()
 
 
 def export(

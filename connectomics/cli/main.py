@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -19,6 +19,7 @@ app = App(
     help="Segment X-ray and electron-microscopy volumes of the brain, with errors known.",
     version=__version__,
     suppress_keyboard_interrupt=False,  # `run` says what to do next
+    default_parameter=Parameter(negative_iterable=()),  # no --empty-voxel-size
 )
 
 # Each command lives in a module of its own, light to import: what is heavy is imported when it runs.

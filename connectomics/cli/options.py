@@ -13,7 +13,7 @@ from rich.text import Text
 
 from connectomics.errors import OutputExistsError
 from connectomics.io.place import local_path
-from connectomics.pipeline.settings import PoolSettings, RegionSettings, RunSettings
+from connectomics.pipeline.settings import MemorySettings, PoolSettings, RegionSettings, RunSettings
 from connectomics.settings import Settings
 
 
@@ -30,13 +30,18 @@ class ReportSettings(Settings):
 
 Region = Annotated[RegionSettings, Parameter(name="*", group="Input")]
 RunOptions = Annotated[RunSettings, Parameter(name="*", group="Run")]
+Memory = Annotated[MemorySettings, Parameter(name="*", group="Run")]
 PoolOptions = Annotated[PoolSettings, Parameter(name="*", group="Run")]
 Report = Annotated[ReportSettings, Parameter(name="*", group="Report")]
 
 REGION = RegionSettings()
 RUN = RunSettings()
+MEMORY = MemorySettings()
 POOL = PoolSettings()
 REPORT = ReportSettings()
+
+MARK = "report_of"
+"""The key of a report that says of which command it is: what has none is never written over."""
 
 
 def deliver(
@@ -62,7 +67,7 @@ def deliver(
             console.print(line)
     if path is not None:
         try:
-            path.write_text(json.dumps(report, indent=2) + "\n")
+            path.write_text(json.dumps({**report, MARK: title}, indent=2) + "\n")
         except OSError as error:
             raise OutputExistsError(f"--json {path}: cannot write it: {error}.") from None
 
@@ -86,13 +91,13 @@ def report_file(path: Path) -> Path:
 
 
 def _is_report(path: Path) -> bool:
-    """An empty file, or an object in JSON that is no array's or group's metadata."""
+    """An empty file, or a report: an object in JSON that says so."""
     try:
         text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if text.strip() else {}
+        values = json.loads(text) if text.strip() else {MARK: ""}
     except (OSError, ValueError):
         return False
-    return isinstance(values, dict) and "zarr_format" not in values
+    return isinstance(values, dict) and MARK in values
 
 
 def _shown(value: Any) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from connectomics.cli.options import REPORT, RUN, Report, RunOptions, deliver
+from connectomics.cli.options import MEMORY, REPORT, RUN, Memory, Report, RunOptions, deliver
 from connectomics.cli.session import session
 from connectomics.phantom.settings import PhantomSettings
 from connectomics.roi import int_triple
@@ -19,6 +19,7 @@ def phantom(
     modality: Literal["xray", "em", "both"] = "xray",
     truth: bool = False,
     phantom: Annotated[PhantomSettings, Parameter(name="*", group="Phantom")] = PHANTOM,
+    memory: Memory = MEMORY,
     run: RunOptions = RUN,
     report: Report = REPORT,
 ) -> None:
@@ -43,5 +44,6 @@ def phantom(
     if truth:
         products.append("labels/truth")
     with session(report) as display:
-        result = write_phantom(out, int_triple(shape, "--shape"), phantom, products, run, display)
+        size = int_triple(shape, "--shape")
+        result = write_phantom(out, size, phantom, products, run, display, memory=memory.memory)
     deliver(result, report, "phantom")

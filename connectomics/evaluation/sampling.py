@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectomics.errors import GeometryError
+from connectomics.evaluation.nodes_in_region import as_labels
 from connectomics.roi import IntTriple, int_triple, triple
 
 Box = tuple[slice, slice, slice]
@@ -58,6 +59,8 @@ def labels_at_nodes(
     ------
     GeometryError
         A node lies outside the volume.
+    InputError
+        A label is negative or broken.
     """
     shape = int_triple(shape, "shape")
     voxels = voxels_of_nodes(nodes, voxel_size, offset)
@@ -76,7 +79,7 @@ def labels_at_nodes(
         low, high = voxels[members].min(axis=0), voxels[members].max(axis=0) + 1
         z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
         inside = voxels[members] - low
-        labels[members] = read_box((z, y, x))[tuple(inside.T)]
+        labels[members] = as_labels(read_box((z, y, x))[tuple(inside.T)], "segmentation")
     return labels
 
 

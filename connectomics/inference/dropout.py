@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from connectomics.errors import ModelError
+
 
 class SampledDropout(nn.Module):
     """Drops the channels that a seed and its own number decide, and nothing while the seed is None.
@@ -49,6 +51,10 @@ def sample_dropout(network: nn.Module) -> list[SampledDropout]:
     made: list[SampledDropout] = []
     for name, module in list(network.named_modules()):
         if isinstance(module, _DropoutNd) and module.p > 0:
+            if not isinstance(module, nn.Dropout3d):
+                raise ModelError(
+                    f"{name}: {type(module).__name__} cannot be sampled; only whole channels can."
+                )
             parent, _, leaf = name.rpartition(".")
             made.append(SampledDropout(module.p, len(made)))
             setattr(network.get_submodule(parent), leaf, made[-1])

@@ -42,9 +42,14 @@ def plan_passes(samples: int, members: int, dropout: bool, flips: int = 1) -> li
     Raises
     ------
     InputError
-        More passes than there are different ones.
+        More passes than there are different ones, or too few for the mirror images.
     """
     images = [axes for axes in IMAGES if set(axes) <= set(AXES_OF[flips])]
+    if flips > 1 and samples < members * flips:
+        raise InputError(
+            f"--flips {flips}: {samples} sample(s) of {members} network(s) cannot see so many images. "
+            f"Give --samples {members * flips} or more, or --flips 1."
+        )
     if samples <= members:
         return [Pass(member) for member in range(samples)]
     if not dropout and flips == 1:
@@ -61,11 +66,13 @@ def plan_passes(samples: int, members: int, dropout: bool, flips: int = 1) -> li
     ]
 
 
-def default_samples(contract: Contract) -> int:
-    """Passes per tile where nobody says: those that the uncertainty was calibrated with."""
+def default_samples(contract: Contract, flips: int = 1) -> int:
+    """Passes per tile where nobody says: as calibrated, or more where mirror images ask for them."""
+    least = contract.members * flips if flips > 1 else 1
     if contract.uncertainty is not None and contract.uncertainty.samples is not None:
-        return contract.uncertainty.samples
-    return contract.members if contract.members > 1 or not contract.network.dropout else DROPOUT_PASSES
+        return max(least, contract.uncertainty.samples)
+    some = contract.members if contract.members > 1 or not contract.network.dropout else DROPOUT_PASSES
+    return max(least, some)
 
 
 def channel_names(contract: Contract, samples: int) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ _COARSE, _FINE = 3, 7
 
 
 def check_image(volume: Volume, box: Box | None = None) -> None:
-    """Refuse an image with NaN or infinite voxels, or with one value everywhere.
+    """Refuse labels, and an image with NaN or infinite voxels, or with one value everywhere.
 
     Only blocks of 64 voxels a side are read, one at a time: 3 along each axis, evenly spread from the first
     to the last; 7 where those hold a single value. The same blocks are read every time.
@@ -30,6 +30,8 @@ def check_image(volume: Volume, box: Box | None = None) -> None:
     InputError
         Which voxels hold what, and what to do.
     """
+    if volume.labels or (volume.dtype.kind in "iu" and volume.dtype.itemsize > 4):
+        raise InputError(f"{volume.name}: expected an image, got labels ({volume.dtype}). Name the image.")
     z, y, x = box or volume.slices(volume.roi)
     shape = (z.stop - z.start, y.stop - y.start, x.stop - x.start)
     lowest, highest = np.inf, -np.inf

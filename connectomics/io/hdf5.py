@@ -45,9 +45,11 @@ def read_hdf5(location: Location, level: int, voxel_size: Sequence[float] | None
     """
     if level != 0:
         raise InputError(f"{location.name}: no level {level}; an HDF5 data set has one level.")
-    there = list_hdf5(location.container)
-    inner = location.inner or (next(iter(there)) if len(there) == 1 else "")
-    if inner not in there:
+    inner = location.inner
+    there = {} if _is_data_set(location.container, inner) else list_hdf5(location.container)
+    if not inner and len(there) == 1:
+        (inner,) = there
+    elif there or not inner:
         shapes = [f"{name} {shape}" for name, shape in there.items()]
         raise missing_data_set(location.container, location.inner, shapes)
     name = f"{location.container}/{inner}"
@@ -68,6 +70,21 @@ def read_hdf5(location: Location, level: int, voxel_size: Sequence[float] | None
             key: _plain(value) for key, value in stated.items() if key not in ("resolution", "offset")
         },
     )
+
+
+def _is_data_set(path: str, inner: str) -> bool:
+    """True where a data set of this file goes by that name; it may have others, of which a list has one."""
+    import h5py
+
+    if not inner:
+        return False
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            item = file.get(inner)
+            within = item is not None and item.file.filename == file.filename  # no link to another file
+            return within and isinstance(item, h5py.Dataset)
+    except _BROKEN as error:
+        raise _broken(path, error) from error
 
 
 def list_hdf5(path: str | Path) -> dict[str, tuple[int, ...]]:
@@ -110,4 +127,11 @@ def _stated_triple(attributes: dict[str, Any], key: str, name: str) -> list[floa
 
 
 def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    """An attribute as JSON can hold it; what it cannot, such as references, in words."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from connectomics.errors import FormatError, InputError
-from connectomics.io.place import Place, RemotePath, as_place
+from connectomics.io.place import Place, RemotePath, as_place, is_url
 
 Format = Literal["zarr", "hdf5", "tiff", "n5", "precomputed"]
 
@@ -127,3 +127,10 @@ def _is_precomputed(info: Path) -> bool:
 def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as stream:
         return stream.read(8)
+
+
+def lies_in(name: str, folder: str) -> bool:
+    """Whether a place is another, or inside it; on disk links are followed."""
+    if is_url(name) or is_url(folder):
+        return f"{name}/".startswith(f"{folder.rstrip('/')}/")
+    return Path(name).resolve().is_relative_to(Path(folder).resolve())

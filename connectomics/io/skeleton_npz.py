@@ -38,12 +38,24 @@ def read_npz(path: Path) -> Skeletons:
         raise FormatError(f"{path}: the npz is damaged or holds Python objects ({error}).") from None
     vertices = arrays["vertices_nm"]
     try:
-        starts: NDArray[np.int64] = arrays["vertex_offset"].astype(np.int64)
+        ids, edges, starts = (_whole(arrays[key], key) for key in ("ids", "edges", "vertex_offset"))
+        if not len(starts) or starts[0] != 0 or starts[-1] != len(vertices):
+            raise ValueError(
+                f"vertex_offset: expected 0 to {len(vertices)}, got {starts[:1]} to {starts[-1:]}"
+            )
         return Skeletons(
             nodes=vertices.astype(np.float64),
-            edges=arrays["edges"].astype(np.int64),
-            ids=np.repeat(arrays["ids"].astype(np.int64), starts[1:] - starts[:-1]),
+            edges=edges,
+            ids=np.repeat(ids, starts[1:] - starts[:-1]),
             radii=arrays.get("radius_nm", np.full(len(vertices), np.nan)).astype(np.float64),
         )
     except (ValueError, TypeError, IndexError, InputError) as error:
         raise FormatError(f"{path}: its arrays do not fit together ({error}).") from None
+
+
+def _whole(array: NDArray[Any], name: str) -> NDArray[np.int64]:
+    if array.dtype.kind not in "ui":
+        raise ValueError(f"{name}: expected whole numbers, got {array.dtype}")
+    if array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name}: {array.max()} is above 2^63 - 1")
+    return array.astype(np.int64)

@@ -33,8 +33,11 @@ def appearing(target: str | Place) -> Iterator[Path]:
         return
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise OutputExistsError(
-            f"{target}: exists already; nothing was touched. Use --overwrite to replace it."
+            f"{target}: exists already; nothing was touched. Name another place, or "
+            "give --overwrite where the command has it."
         )
+    if target.is_symlink():  # built where it leads, and the link kept
+        target = target.resolve()
     staged = target.parent / f".{target.name}.partial-{os.getpid()}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """SWC: one node a line, ``number type x y z radius parent``, positions and radii in nm of the world frame."""
 
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -180,10 +181,7 @@ def _edges(names: NDArray[np.int64], parents: NDArray[np.int64], path: Path) -> 
 
 
 def _id_of(path: Path, otherwise: int | None) -> int:
-    try:
-        number = int(path.stem)
-    except ValueError:
-        number = _LIMIT
+    number = int(path.stem) if re.fullmatch(r"-?[0-9]+", path.stem) else _LIMIT  # int() would take 1_7
     if abs(number) < _LIMIT:
         return number
     if otherwise is None:

@@ -102,6 +102,8 @@ def read_n5(location: Location, level: int, voxel_size: Sequence[float] | None) 
         metadata = _n5_attributes(folder)
     elif level != 0:
         raise InputError(f"{location.name}: no level {level}; it has {levels} (0 is the finest).")
+    elif re.fullmatch(r"s[0-9]+", folder.name) and folder != root:  # a level, named: its group states for it
+        group = _n5_attributes(folder.parent)
     if "dimensions" not in metadata:
         there = _list_n5(root)
         if location.inner or len(there) != 1:
@@ -183,7 +185,7 @@ def _list_n5(root: Path) -> list[str]:
     found = []
     for path in sorted(root.rglob("attributes.json")):
         metadata = _n5_attributes(path.parent)
-        if "dimensions" in metadata:
+        if isinstance(metadata.get("dimensions"), list):
             shape = tuple(reversed(metadata["dimensions"]))
             found.append(f"{path.parent.relative_to(root).as_posix()} {shape}")
     return found

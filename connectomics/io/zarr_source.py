@@ -1,5 +1,6 @@
 """Zarr volumes read lazily: OME-Zarr 0.4 and 0.5 of anyone's making, and plain arrays."""
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from connectomics.io.locate import Location, missing_data_set
 from connectomics.io.ome_metadata import OWN_KEY, VERSIONS, Multiscale, parse_multiscale
 from connectomics.io.place import Place, RemotePath, as_place
 from connectomics.io.source import Source, default_axes
+
+_log = logging.getLogger(__name__)
 
 _AXES = {axis: axis for axis in "tczyx"} | {"time": "t", "channel": "c", "channels": "c"}
 """Letter of each name that an array may give its axes."""
@@ -64,10 +67,14 @@ def list_zarr(group: Any) -> dict[str, tuple[int, ...]]:
             if node.ndim >= 2:
                 found[name] = tuple(node.shape)
             continue
-        multiscale = _multiscale(node, name)
-        if multiscale is not None:
+        try:
+            multiscale = _multiscale(node, name)
+            if multiscale is not None:
+                pyramids.append(name)
+                found[name] = tuple(node[multiscale.paths[0]].shape)
+        except (ConnectomicsError, KeyError) as error:  # the others are not its fault
+            _log.warning("%s/%s: damaged, not listed: %s", group.store_path, name, error)
             pyramids.append(name)
-            found[name] = tuple(node[multiscale.paths[0]].shape)
     return {name: shape for name, shape in found.items() if not name.startswith("region_graph/")}
 
 
@@ -219,6 +226,8 @@ def _level_source(
 
 def _source(array: Any, name: str, axes: str, geometry: Any, **known: Any) -> Source:
     known.setdefault("format", f"zarr v{array.metadata.zarr_format}")
+    if min(getattr(array, "chunks", None) or (1,)) < 1:
+        raise FormatError(f"{name}: its metadata states chunks of {array.chunks} voxels. Correct it.")
     return Source(
         array=array,
         axes=axes,

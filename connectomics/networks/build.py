@@ -85,9 +85,15 @@ def _folded_unet(in_channels: int, out_channels: int, parameters: dict[str, Any]
 def _basic_unet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:
     from monai.networks.nets.basic_unet import BasicUNet
 
-    return BasicUNet(
-        spatial_dims=3, in_channels=in_channels, out_channels=out_channels, norm="batch", **parameters
+    given = dict(parameters)
+    share = given.pop("dropout", 0.0)
+    network = BasicUNet(
+        spatial_dims=3, in_channels=in_channels, out_channels=out_channels, norm="batch", **given
     )
+    if share:  # whole channels in depth; as to MONAI's own option, see `_drop_in_depth`
+        for block in (network.down_4, network.upcat_4, network.upcat_3, network.upcat_2):
+            block.get_submodule("convs").add_module("dropout", nn.Dropout3d(share))
+    return network
 
 
 def _segresnet(in_channels: int, out_channels: int, parameters: dict[str, Any]) -> nn.Module:

@@ -1,6 +1,5 @@
 """Copy a volume of any format to OME-Zarr with a pyramid, block by block."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,17 +9,21 @@ from connectomics.blockwise.output import open_run
 from connectomics.blockwise.progress import Progress
 from connectomics.blockwise.run import run_blocks
 from connectomics.errors import InputError
+from connectomics.io.checks import sample_boxes
+from connectomics.io.locate import lies_in
 from connectomics.io.ome_zarr import create_array, open_array
 from connectomics.io.opening import open_volume
-from connectomics.io.place import Place, as_place, is_url
+from connectomics.io.place import Place, as_place
 from connectomics.io.pyramid import build_pyramid
 from connectomics.io.settings import ConvertSettings
 from connectomics.io.volume import Volume
-from connectomics.pipeline.resources import open_pool, pyramid_levels
-from connectomics.pipeline.settings import RunSettings
+from connectomics.pipeline.resources import memory_of_a_block, open_pool, pyramid_levels
+from connectomics.pipeline.settings import MemorySettings, RunSettings
 from connectomics.roi import IntTriple
 
 BLOCK_EDGE = 128
+COPIES = 4
+"""Of a block, in memory at once: as read, as written, and while it is packed."""
 
 
 def convert_volume(
@@ -32,6 +35,7 @@ def convert_volume(
     progress: Progress,
     *,
     channels: bool = False,
+    memory: int = MemorySettings().memory,
 ) -> dict[str, Any]:
     """Copy `location` to the OME-Zarr image `out`, geometry kept; resumes when called again.
 
@@ -45,12 +49,15 @@ def convert_volume(
     """
     volume = open_volume(location, voxel_size, channels=channels)
     out = as_place(out)
-    if _holds(out, volume.name):
-        raise InputError(f"{out}: is the input, or holds it. Choose another output.")
-    block = _block(settings, run_settings)
+    if lies_in(volume.name, str(out)) or lies_in(str(out), volume.name):
+        raise InputError(f"{out}: is the input, holds it or lies in it. Choose another output.")
+    block = _block(settings, run_settings, memory, volume)
     # settled before it is part of the run's identity
     settings = settings.model_copy(update={"labels": _holds_labels(volume, settings)})
     identity = {"command": "convert", "settings": settings.model_dump(), "input": describe_input(volume)}
+    if run_settings.overwrite:  # before anything is removed
+        for box in sample_boxes(volume.shape, 3):
+            volume.read_box(box)
     with open_run(
         out, "convert", identity, ["0"], **run_settings.claim, create=lambda: _create(out, volume, settings)
     ) as run:
@@ -68,25 +75,21 @@ def convert_volume(
             run_blocks("copy", grid, copy, run.ledger, pool=pool, progress=progress)
         levels = settings.levels or pyramid_levels(volume.shape)
         if levels > 1:
-            build_pyramid(out, "", levels)
+            levels = build_pyramid(out, "", levels)
         report = {"output": str(out), "shape": volume.shape, "dtype": str(volume.dtype), "levels": levels}
         run.finish(report, ["0"])
     return report
 
 
-def _holds(out: Place, name: str) -> bool:
-    """Whether a volume of that name is, or lies in, the output."""
-    if isinstance(out, Path) and not is_url(name):
-        return Path(name).resolve().is_relative_to(out.resolve())
-    return f"{name}/".startswith(f"{out}/")
-
-
-def _block(settings: ConvertSettings, run_settings: RunSettings) -> IntTriple:
+def _block(settings: ConvertSettings, run_settings: RunSettings, memory: int, volume: Volume) -> IntTriple:
     """The write block (voxels, zyx): whole chunks or shards, which no two blocks share."""
     piece = settings.shard or settings.chunk
     if settings.chunk < 1 or piece < 1 or piece % settings.chunk:
         raise InputError(f"--shard {piece}: must be a multiple of --chunk {settings.chunk}.")
     edge = piece * max(1, BLOCK_EDGE // piece)
+    voxel = COPIES * volume.dtype.itemsize * (1 if volume.channels is None else volume.channels)
+    while edge > piece and edge**3 * voxel > memory_of_a_block(run_settings, memory):
+        edge -= piece
     block = run_settings.block or (edge,) * 3
     if any(b < 1 or b % piece for b in block):
         raise broken_chunks(block, piece, "shards" if settings.shard else "chunks")

@@ -1,13 +1,17 @@
 """What a network command is given: volume, region and model, checked before anything is written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from connectomics import __version__
 from connectomics.cascade.settings import Cascade
+from connectomics.errors import InputError
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.checks import check_image
+from connectomics.io.locate import lies_in
 from connectomics.io.opening import open_volume
+from connectomics.io.place import Place, as_place
 from connectomics.networks.models import Model, check_fits, find_model
 from connectomics.pipeline.convert import describe_input
 from connectomics.pipeline.region import Region, select_region
@@ -24,6 +28,21 @@ class NetworkInput:
     rescaled: bool
     location: str = ""
     voxel_size: Triple | None = None
+    name: str = ""
+
+    def check_apart(self, out: str | Place, products: Sequence[str]) -> None:
+        """Refuse an output inside the input image, or of which the input is (in) a product.
+
+        The image itself may be the output: OME-Zarr keeps labels within the image that they are of.
+
+        Raises
+        ------
+        InputError
+            What was asked for would write into the input, or remove it first.
+        """
+        inside = lies_in(str(out), self.name) and not lies_in(self.name, str(out))
+        if inside or any(lies_in(self.name, str(as_place(out) / product)) for product in products):
+            raise InputError(f"{out}: would write over the input {self.name}. Choose another output.")
 
     def identity(
         self, command: str, inference: InferenceSettings, cascade: Cascade | None = None
@@ -69,4 +88,4 @@ def open_input(location: str, model_name: str, settings: RegionSettings, rescale
         check_fits(model, volume.voxel_size)
     region = select_region(volume, settings, whole.roi)
     check_image(volume, region.grown(model.contract.margin))
-    return NetworkInput(region, model, rescale, location, settings.voxel_size)
+    return NetworkInput(region, model, rescale, location, settings.voxel_size, whole.name)

@@ -292,9 +292,8 @@ def _chunks(core: IntTriple, start: IntTriple, shape: IntTriple) -> IntTriple:
     """Chunks of which blocks are made; smaller ones where the region begins between large ones."""
 
     def edge(core: int, start: int) -> int:
-        usual = CHUNK if core % CHUNK == 0 else core
-        fitting = (e for e in (usual, CHUNK // 2) if core % e == 0 and start % e == 0)
-        return next(fitting, usual)
+        whole = [e for e in (CHUNK, *range(CHUNK * 3 // 2, CHUNK // 2 - 1, -1)) if core % e == 0]
+        return next((e for e in whole if start % e == 0), whole[0] if whole else core)
 
     z, y, x = (min(n, edge(c, s)) for c, s, n in zip(core, start, shape, strict=True))
     return z, y, x

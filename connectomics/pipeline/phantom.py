@@ -20,11 +20,14 @@ from connectomics.io.pyramid import build_pyramid
 from connectomics.io.skeletons import write_swc
 from connectomics.phantom.phantom import Phantom
 from connectomics.phantom.settings import PhantomSettings
-from connectomics.pipeline.resources import open_pool, pyramid_levels
-from connectomics.pipeline.settings import RunSettings
+from connectomics.pipeline.resources import memory_of_a_block, open_pool, pyramid_levels
+from connectomics.pipeline.settings import MemorySettings, RunSettings
 from connectomics.roi import Roi, int_triple, triple
 
 DEFAULT_BLOCK = 128
+BYTES_PER_VOXEL = 80.0
+"""Of a block while it is rendered (measured: 45 to 75 at 128 and 96 voxels a side)."""
+
 TRUTH = "labels/truth"
 
 Render = Callable[[Box], NDArray[Any]]
@@ -37,6 +40,8 @@ def write_phantom(
     products: Sequence[str],
     run_settings: RunSettings,
     progress: Progress,
+    *,
+    memory: int = MemorySettings().memory,
 ) -> dict[str, Any]:
     """Write `products` (of ``xray``, ``em``, ``labels/truth``) of a phantom to an OME-Zarr group.
 
@@ -51,7 +56,7 @@ def write_phantom(
     size = int_triple(shape, "--shape")
     if min(size) < 1:
         raise InputError(f"--shape: must be positive, got {size}.")
-    block = run_settings.block or (DEFAULT_BLOCK,) * 3
+    block = run_settings.block or (_edge(run_settings, memory),) * 3
     chunk_for_block(block, size)
     identity: dict[str, Any] = {"command": "phantom", "shape": size, "products": sorted(products)}
     identity["settings"] = settings.model_dump(mode="json")
@@ -77,6 +82,12 @@ def write_phantom(
             report |= {"skeletons": str(skeletons), "axons": len(np.unique(axons.ids))}
         run.finish(report, products)
     return report
+
+
+def _edge(run_settings: RunSettings, memory: int) -> int:
+    """Voxels along each side of a block that is rendered within the memory."""
+    budget = memory_of_a_block(run_settings, memory)
+    return next((e for e in (DEFAULT_BLOCK, 96) if e**3 * BYTES_PER_VOXEL <= budget), 64)
 
 
 def _write_array(

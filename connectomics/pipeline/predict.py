@@ -59,7 +59,9 @@ def predict_volume(
     target = _target(given.model.contract, run_settings.gpu_per_worker)
     uncertainty = prediction_product(out)
     names = (PRODUCT, uncertainty) if offsets else (PRODUCT,)
-    with open_run(out, "predict", identity, (PRODUCT, uncertainty, VERDICTS), **run_settings.claim) as run:
+    products = (PRODUCT, uncertainty, VERDICTS)
+    given.check_apart(out, products)
+    with open_run(out, "predict", identity, products, **run_settings.claim) as run:
         if run.complete:
             return dict(run.ledger.noted("complete")) | {"already_complete": True}
         with open_pool(run_settings) as pool:

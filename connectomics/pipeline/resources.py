@@ -74,6 +74,13 @@ def check_block(settings: RunSettings, shape: Sequence[int]) -> None:
         chunk_for_block(settings.block, int_triple(shape))
 
 
+def memory_of_a_block(settings: RunSettings, memory: int) -> float:
+    """Bytes for each of the blocks that are worked on at once, out of those for the whole command."""
+    workers = worker_count(settings)
+    processes = 1 if settings.cluster is None else workers
+    return (memory - BASE_BYTES * processes) / workers
+
+
 def block_for_memory(
     settings: RunSettings, memory: int, shape: Sequence[int], halo: int, bytes_per_voxel: float
 ) -> IntTriple:
@@ -100,9 +107,7 @@ def block_for_memory(
     check_block(settings, shape)
     if settings.block is not None:
         return settings.block
-    workers = worker_count(settings)
-    processes = 1 if settings.cluster is None else workers
-    budget = (memory - BASE_BYTES * processes) / workers
+    budget = memory_of_a_block(settings, memory)
     for edge in BLOCK_EDGES:
         read = math.prod(min(edge + 2 * halo, n) for n in shape)
         if read * bytes_per_voxel <= budget:

@@ -134,6 +134,10 @@ def _check_errors_file(path: Path) -> None:
     """Refuse a file that holds something else than an earlier list of errors."""
     if path.is_dir():
         raise OutputExistsError(f"--errors {path}: is a folder. Name a CSV file.")
+    if not path.parent.is_dir():
+        raise OutputExistsError(
+            f"--errors {path}: there is no folder {path.parent}. Make it, or name another."
+        )
     if not path.exists():
         return
     header = ",".join(COLUMNS).encode()

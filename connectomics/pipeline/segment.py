@@ -95,6 +95,7 @@ def segment_volume(
         "block": run_settings.block,
         "keep_affinities": keep_affinities,
     }
+    given.check_apart(out, ALL_PRODUCTS)
     make_way(out)
     with open_run(out, "segment", identity, ALL_PRODUCTS, **run_settings.claim) as run:
         if run.complete:

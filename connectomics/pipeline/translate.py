@@ -62,9 +62,10 @@ def translate_volume(
     given = open_input(location, model_name, region, rescale)
     check_block(run_settings, given.region.shape)
     contract = given.model.contract
-    samples = sampling.samples or default_samples(contract)
+    samples = sampling.samples or default_samples(contract, inference.flips)
     plan_passes(samples, contract.members, contract.network.dropout > 0, inference.flips)
     _check_calibration(contract, samples)
+    given.check_apart(out, ALL_PRODUCTS)
     identity = given.identity("translate", inference, cascade) | {"samples": samples}
     target = _target(contract, samples, run_settings.gpu_per_worker)
     names = [product.name for product in target.products]

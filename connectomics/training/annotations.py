@@ -205,7 +205,7 @@ def with_annotations(settings: TrainSettings) -> TrainSettings:
         if found.left:
             _log.info("%s: not annotated yet: %s.", name, ", ".join(found.left))
     if not fit and not data.phantoms:
-        raise InputError(nothing_annotated(", ".join(data.annotations)))
+        raise InputError(nothing_annotated(", ".join(str(Path(data.root) / n) for n in data.annotations)))
     return settings.model_copy(
         update={
             "data": data.model_copy(update={"volumes": tuple(fit), "annotations": ()}),

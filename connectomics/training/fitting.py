@@ -14,6 +14,7 @@ from connectomics.errors import ModelError, RunFailed, SettingsError
 from connectomics.networks.build import build_network, divisor_of
 from connectomics.networks.checkpoint import load_network
 from connectomics.networks.models import find_model
+from connectomics.training.bfloat16 import check_depth
 from connectomics.training.callbacks import LAST
 from connectomics.training.crop_choice import is_out_of_memory, read_record, smaller_crop
 from connectomics.training.network_training import NetworkTraining
@@ -142,6 +143,8 @@ def run_trainer(module: NetworkTraining, folder: Path, callbacks: list[Any], tra
     half = settings.precision == "bf16" or (
         settings.precision == "auto" and cuda and torch.cuda.is_bf16_supported()
     )
+    if half and not cuda:
+        check_depth(settings.network, settings.crop)
     several = cuda and torch.cuda.device_count() > 1
     last = folder / LAST
     why = "" if cuda else " (no CUDA device)" if settings.device == "auto" else " (asked for)"

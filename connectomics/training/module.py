@@ -20,7 +20,7 @@ from connectomics.training.losses import (
 from connectomics.training.maximin import maximin_loss
 from connectomics.training.network_training import NetworkTraining
 from connectomics.training.settings import TrainSettings
-from connectomics.training.sources import Source
+from connectomics.training.sources import UNLABELLED, Source
 from connectomics.training.targets import affinity_targets, descriptor_targets, erode_borders
 from connectomics.training.validation import Scores, validate
 
@@ -44,12 +44,12 @@ class AffinityTraining(NetworkTraining):
 
     def draw_from(self, sources: Sequence[Source]) -> None:
         """Draw crops from these from now on."""
-        settings, erosion = self.settings, self.settings.targets.erosion
+        settings = self.settings
         self.__dict__.pop("_cropper", None)  # free the volumes that it holds first
         raws = {id(source.raw): source.raw.to(self.device) for source in sources}  # several may share one
         placed = [replace(s, raw=raws[id(s.raw)], labels=s.labels.to(self.device)) for s in sources]
         self._cropper = Cropper(
-            [replace(source, labels=erode_borders(source.labels, erosion)) for source in placed],
+            [replace(source, labels=self._drawn_back(source)) for source in placed],
             settings.crop,
             settings.batch,
             settings.augment,
@@ -58,6 +58,11 @@ class AffinityTraining(NetworkTraining):
             settings.data.rare_objects,
         )
         self._cropper.revisit(self.places, settings.mining.share)
+
+    def _drawn_back(self, source: Source) -> torch.Tensor:
+        traced = source.traces is not None and self.settings.truth.method == "points"
+        becomes = UNLABELLED if traced else 0  # a skeleton is surely no background
+        return erode_borders(source.labels, self.settings.targets.erosion, becomes)
 
     def on_fit_start(self) -> None:
         """Prepare; of a network that is adapted, measure the norms' statistics on the new volumes first."""

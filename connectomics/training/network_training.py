@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Self
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import nn
@@ -92,8 +93,12 @@ class NetworkTraining(LightningModule):
         return output
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the learning rate by progress; stop when all is done."""
+        """Set the learning rate by progress, and what dropout draws by the step; stop when all is done."""
         step = self.global_step
+        drawn = np.random.SeedSequence([self.settings.seed, step, self.global_rank]).generate_state(
+            1, np.uint64
+        )
+        torch.manual_seed(int(drawn[0]) >> 1)  # the same step drops the same, in a resumed run too
         if step % _AGREE_EVERY == 0 or not self._agreed:
             self._agreed = self._shared_minutes()
         minutes = self.minutes if self.trainer.world_size == 1 else self._agreed

@@ -1,6 +1,6 @@
 """Settings of a training run, as its TOML file declares them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,7 +12,11 @@ from connectomics.roi import IntTriple
 from connectomics.settings import Settings
 from connectomics.training.data_settings import DataSettings, PairData, PhantomData, VolumeData
 from connectomics.training.finetune_settings import FinetuneSettings
+from connectomics.training.task import check_task
 from connectomics.training.translation_settings import TranslationSettings
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Voxels = Annotated[int, Field(ge=0)]
 
 
 class TruthSettings(Settings):
@@ -29,7 +33,7 @@ class TruthSettings(Settings):
     """Share of a volume's crops that are centred in its painted part, where it has both."""
     rounds: int = Field(default=3, ge=1)
     """pseudo: how often the labels are made anew, at equal distances."""
-    shares: tuple[float, float] = (0.3, 0.8)
+    shares: tuple[Share, Share] = (0.3, 0.8)
     """pseudo: share of the skeleton crops with the network's labels, after the first round and the last."""
 
 
@@ -141,7 +145,7 @@ class ValidationSettings(Settings):
     """Steps between validations; there is one at the end in any case."""
     segmentation: dict[str, Any] = Field(default_factory=dict)
     """Segmentation settings to validate with (those of the contract, too)."""
-    thresholds: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7)
+    thresholds: tuple[Share, ...] = Field(default=(0.3, 0.4, 0.5, 0.6, 0.7), min_length=1)
     """Agglomeration thresholds to try; the best goes into the contract."""
 
 
@@ -171,7 +175,7 @@ class ExportSettings(Settings):
     """Licence of the weights."""
     attribution: str = ""
     """Whom to name when using it."""
-    margin: IntTriple = (24, 24, 24)
+    margin: tuple[Voxels, Voxels, Voxels] = (24, 24, 24)
     """Voxels of context that prediction cuts from each side of a tile."""
     half_precision: bool = True
     """Store the weights as float16."""
@@ -245,42 +249,6 @@ class TrainSettings(Settings):
     def heads(self) -> tuple[Head, ...]:
         """The network's heads, in channel order."""
         return self.translation.heads() if self.translation else self.targets.heads()
-
-
-def check_task(settings: TrainSettings) -> None:
-    """Refuse what belongs to a translation without one, and what does not belong to it.
-
-    Raises
-    ------
-    ValueError
-        Says which setting.
-    """
-    data, held_out = settings.data, settings.validation
-    if settings.finetune is not None and settings.start_from is None:
-        raise ValueError("finetune: needs start_from, the model that is adapted")
-    if settings.translation is None:
-        if data.pairs or held_out.pairs:
-            raise ValueError("data.pairs: pairs are for a translation; add a [translation] section")
-        if settings.network.upsample != (1, 1, 1):
-            raise ValueError("network.upsample: labels are on the input's voxels; leave it out")
-        if settings.members > 1:
-            raise ValueError("members: ensembles are for a translation; add a [translation] section")
-        return
-    if data.volumes or held_out.volumes:
-        raise ValueError("data.volumes: a translation learns from data.pairs or data.phantoms")
-    if any(group.skeletons or group.painted < 1 for group in (*data.phantoms, *held_out.phantoms)):
-        raise ValueError("data.phantoms: skeletons and painted mean nothing to a translation")
-    if any(group.density < 1 or group.level for group in (*data.phantoms, *held_out.phantoms)):
-        raise ValueError("data.phantoms: pairs are of density 1 and level 0; leave density and level out")
-    if held_out.calibration_phantoms:
-        raise ValueError(
-            "validation.calibration_phantoms: a translation is calibrated on what it is validated on; name "
-            "them under validation.phantoms"
-        )
-    if settings.finetune is not None or data.annotations:
-        raise ValueError("finetune, data.annotations: are for networks that segment")
-    if settings.mining.share:
-        raise ValueError("mining: looks for errors of segmentations, of which a translation makes none")
 
 
 def normalisation_of(settings: DataSettings, mean: float, std: float) -> Normalisation:

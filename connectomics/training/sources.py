@@ -119,13 +119,18 @@ def moments(image: NDArray[Any], name: str) -> tuple[float, float]:
 def _numbered(
     labels: NDArray[np.generic], shape: tuple[int, ...], zero_is_unlabelled: bool, low: Sequence[int]
 ) -> Labels:
+    if labels.dtype.kind not in "uib":
+        raise InputError(f"labels: expected whole numbers, got {labels.dtype}; is it an image?")
     ids = np.unique(np.concatenate([labels[:0].ravel(), *(np.unique(labels[s]) for s in _slabs(labels))]))
-    order = np.cumsum(ids != 0)
+    if ids.size and ids[0] < UNLABELLED:
+        raise InputError(f"labels: the least is {ids[0]}; objects are above 0, and -1 is unlabelled.")
+    order = np.cumsum(ids > 0)
     count = int(order.max(initial=0))
     if count >= MAX_OBJECTS or (zero_is_unlabelled and not count):
         raise InputError(f"labels: need 1 to {MAX_OBJECTS - 1} objects, got {count}; 0 is unlabelled here.")
     numbers = order.astype(label_type(count))
     numbers[ids == 0] = UNLABELLED if zero_is_unlabelled else 0
+    numbers[ids < 0] = UNLABELLED
     result = np.full(shape, UNLABELLED, numbers.dtype)
     there = result[tuple(slice(a, a + n) for a, n in zip(low, labels.shape, strict=True))]
     for slab in _slabs(labels):

@@ -12,7 +12,7 @@ _SLAB_VOXELS = 2**24
 """Voxels eroded at once: a whole volume would need many times its own memory."""
 
 
-def erode_borders(labels: torch.Tensor, voxels: int) -> torch.Tensor:
+def erode_borders(labels: torch.Tensor, voxels: int, becomes: int = 0) -> torch.Tensor:
     """Draw objects back from other objects that they touch, to background.
 
     Parameters
@@ -20,19 +20,21 @@ def erode_borders(labels: torch.Tensor, voxels: int) -> torch.Tensor:
     labels
         (z, y, x) int32: objects from 1, 0 = background, -1 = unlabelled.
     voxels
-        Every object voxel that has another object within a cube of this radius becomes 0; a border
+        Every object voxel that has another object within a cube of this radius becomes background; a border
         with background or with unlabelled voxels stays.
+    becomes
+        What such voxels become: 0, or -1 (unlabelled) where objects are known to go on there.
     """
     if voxels == 0:
         return labels
     result = torch.empty_like(labels)
     thick = max(1, _SLAB_VOXELS // labels[0].numel())
     for low in range(0, labels.shape[0], thick):
-        result[low : low + thick] = _eroded(labels, low, thick, voxels)
+        result[low : low + thick] = _eroded(labels, low, thick, voxels, becomes)
     return result
 
 
-def _eroded(labels: torch.Tensor, low: int, thick: int, voxels: int) -> torch.Tensor:
+def _eroded(labels: torch.Tensor, low: int, thick: int, voxels: int, becomes: int) -> torch.Tensor:
     """At most `thick` sections from `low`."""
     before, size = min(voxels, low), min(thick, labels.shape[0] - low)
     labels = labels[low - before : low + size + voxels]
@@ -41,7 +43,7 @@ def _eroded(labels: torch.Tensor, low: int, thick: int, voxels: int) -> torch.Te
     edge, infinity = 2 * voxels + 1, float("inf")
     largest = functional.max_pool3d(ids.masked_fill(~positive, -infinity), edge, 1, voxels)
     smallest = -functional.max_pool3d((-ids).masked_fill(~positive, -infinity), edge, 1, voxels)
-    return torch.where((positive & (largest != smallest))[0, 0], 0, labels)[before : before + size]
+    return torch.where((positive & (largest != smallest))[0, 0], becomes, labels)[before : before + size]
 
 
 def affinity_targets(

@@ -119,3 +119,42 @@ def test_a_run_that_was_taken_over_knows_it_and_leaves_the_lock(path, monkeypatc
             write_json(path, holder(host="elsewhere"))
             assert time.monotonic() < deadline
     assert read_json(path)["host"] == "elsewhere"
+
+
+def test_of_two_that_find_a_run_gone_one_takes_over(path, dead_pid, monkeypatch):
+    write_json(path, holder(pid=dead_pid, heartbeat=0.0))
+    refused, asked = [], lock_module.alive
+
+    def another_comes(found):
+        gone = not asked(found)
+        if gone and not refused:  # just now, a second run looks, too
+            refused.append(True)
+            with pytest.raises(BusyError, match="just starting"), Lock(path):
+                pass
+        return not gone
+
+    monkeypatch.setattr(lock_module, "alive", another_comes)
+    with Lock(path):
+        assert refused and read_json(path)["pid"] == os.getpid()
+    assert not list(path.parent.iterdir())
+
+
+def test_a_claim_of_a_run_that_died_over_it_is_cleared(path, dead_pid):
+    write_json(path, holder(pid=dead_pid, heartbeat=0.0))
+    claim = path.with_name("lock.json.claim")
+    claim.touch()
+    os.utime(claim, (0, 0))
+    with pytest.raises(BusyError, match="try again"), Lock(path):
+        pass
+    with Lock(path):
+        assert read_json(path)["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("damaged", ["{}", "[]", '"text"', '{"pid": 1}'])
+def test_a_damaged_lock_is_nobodys(path, damaged):
+    path.parent.mkdir(parents=True)
+    path.write_text(damaged)
+    assert not is_held(path)
+    os.utime(path, (0, 0))
+    with Lock(path):
+        assert is_held(path)

@@ -28,10 +28,11 @@ def test_an_earlier_report_is_replaced(volume, tmp_path):
     for _ in range(2):
         assert run(["info", volume, "--quiet", "--json", str(report)]) == 0
         assert json.loads(report.read_text())
-    group = tmp_path / "zarr.json"
-    group.write_text('{"zarr_format": 3}')
-    assert run(["info", volume, "--quiet", "--json", str(group)]) == 2
-    assert json.loads(group.read_text()) == {"zarr_format": 3}
+    others = {"zarr.json": {"zarr_format": 3}, ".zattrs": {"multiscales": []}, "info": {"scales": []}}
+    for name, values in (others | {"attributes.json": {}}).items():
+        (tmp_path / name).write_text(json.dumps(values))
+        assert run(["info", volume, "--quiet", "--json", str(tmp_path / name)]) == 2
+        assert json.loads((tmp_path / name).read_text()) == values
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_the_work(volume, tmp_path, capsys):

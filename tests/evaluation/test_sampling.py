@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from connectomics.errors import GeometryError
+from connectomics.errors import GeometryError, InputError
 from connectomics.evaluation.sampling import labels_at_nodes
 
 SIZE, OFFSET = (40.0, 16.0, 10.0), (1000.0, -33.0, 7.0)
@@ -56,3 +56,9 @@ def test_low_faces_belong_and_high_faces_do_not():
 
 def test_no_nodes():
     assert labels_at_nodes(volume().__getitem__, (20, 30, 40), SIZE, OFFSET, np.zeros((0, 3))).size == 0
+
+
+def test_negative_labels_are_refused():
+    labels = np.full((4, 4, 4), -1, np.int32)
+    with pytest.raises(InputError, match="negative label -1"):
+        labels_at_nodes(labels.__getitem__, labels.shape, (1, 1, 1), (0, 0, 0), np.ones((1, 3)), (4, 4, 4))

@@ -282,3 +282,16 @@ def test_a_gpu_bounds_the_tile_whatever_the_budget():
     assert bound.largest < free.largest
     with pytest.raises(InputError, match="--device cpu"):
         choose_tile(10**12, MemoryCost(0, 1.0, most=10), (256,) * 3, rule)
+
+
+def test_mirror_images_that_no_pass_would_see_are_refused():
+    with pytest.raises(InputError, match="--flips 8: 1 sample"):
+        plan_passes(1, 1, dropout=False, flips=8)
+    assert len({one.axes for one in plan_passes(8, 1, dropout=False, flips=8)}) == 8
+    assert default_samples(contract(), flips=8) == 8
+    assert default_samples(contract(members=2), flips=4) == 8
+
+
+def test_only_dropout_of_channels_is_sampled():
+    with pytest.raises(ModelError, match="Dropout cannot be sampled"):
+        sample_dropout(nn.Sequential(nn.Conv3d(1, 2, 1), nn.Dropout(0.5)))

@@ -28,7 +28,7 @@ class Counting:
 
 
 def test_noise_passes_and_huge_volumes_are_sampled():
-    check_image(volume(np.random.default_rng(0).integers(0, 9, (70, 8, 200))))
+    check_image(volume(np.random.default_rng(0).integers(0, 9, (70, 8, 200), np.uint8)))
     check_image(volume(Counting()))
     assert Counting.read == 27 * 64**3
 

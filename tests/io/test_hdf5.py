@@ -104,3 +104,35 @@ def test_a_place_that_no_volume_can_have(tmp_path, capsys, key, what, bad):
     assert run(["info", f"{tmp_path}/a.h5/raw"]) == (2 if refused else 0)
     shown = " ".join(capsys.readouterr().err.split())
     assert (f"a.h5/raw: the {what}" in shown) == refused
+
+
+def test_every_name_of_a_data_set_opens_it_and_links_out_of_the_file_do_not(tmp_path):
+    data = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["secret"] = data
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = data
+        file["alias"] = file["raw"]
+        file["soft"] = h5py.SoftLink("/raw")
+        file["out"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/secret")
+        file["gone"] = h5py.SoftLink("/nothing")
+    for name in ("raw", "alias", "soft"):
+        assert (open_volume(tmp_path / "a.h5" / name, SIZE).read() == data).all()
+    for name in ("out", "gone"):
+        with pytest.raises(InputError, match=f"no data set '{name}'"):
+            open_volume(tmp_path / "a.h5" / name, SIZE)
+
+
+def test_attributes_of_any_type_are_told(tmp_path, capsys):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        raw = file.create_dataset("raw", data=np.ones((3, 4, 5), np.uint8))
+        for axis in range(3):
+            file[f"axis{axis}"] = np.arange(raw.shape[axis])
+            file[f"axis{axis}"].make_scale()
+            raw.dims[axis].attach_scale(file[f"axis{axis}"])
+        raw.attrs["MATLAB_class"], raw.attrs["none"] = np.bytes_(b"uint8"), h5py.Empty("f")
+        raw.attrs["complex"], raw.attrs["names"] = 1j, np.array([b"a", b"b"])
+    assert run(["info", f"{tmp_path}/a.h5/raw", "--voxel-size", "40", "4", "4"]) == 0
+    assert "uint8" in capsys.readouterr().out
+    line = ["convert", f"{tmp_path}/a.h5/raw", f"{tmp_path}/a.zarr", "--voxel-size", "40", "4", "4"]
+    assert run([*line, "--quiet"]) == 0

@@ -244,3 +244,12 @@ def test_data_that_are_no_numbers(tmp_path, dtype):
 def test_a_voxel_size_that_makes_no_sense(tmp_path, size):
     with pytest.raises(GeometryError, match="voxel-size"):
         open_volume(tmp_path, size)
+
+
+def test_one_damaged_member_does_not_hide_the_others(tmp_path, caplog):
+    zarr.create_group(tmp_path / "a.zarr")
+    for name in ("good", "bad"):
+        ome(tmp_path / "a.zarr" / name, stack(3, 4, 5), "zyx", [[scale(1, 1, 1)]])
+    shutil.rmtree(tmp_path / "a.zarr/bad/0")
+    assert open_volume(tmp_path / "a.zarr").name.endswith("good")
+    assert "bad: damaged, not listed" in caplog.text

@@ -38,6 +38,11 @@ def test_a_missing_key_is_named(tmp_path, missing):
     [
         {"ids": np.array([1, 2, 3])},
         {"vertex_offset": np.array([0, 2, 9])},
+        {"vertex_offset": np.array([1, 2, 5])},
+        {"vertex_offset": np.array([0, 2, 4])},
+        {"ids": np.array([1.5, 1.7])},
+        {"ids": np.array([2**63 + 5, 1], np.uint64)},
+        {"edges": np.array([[0.9, 1.2]])},
         {"vertex_offset": np.array(5)},
         {"vertices_nm": np.array(5)},
         {"edges": np.array(["a", "b"])},

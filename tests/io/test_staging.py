@@ -42,3 +42,16 @@ def test_an_error_leaves_nothing(tmp_path, error, shown):
         staged.mkdir()
         raise error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_link_is_kept_and_filled_where_it_leads(tmp_path):
+    (tmp_path / "disk").mkdir()
+    for where in ("disk/empty", "disk/new"):
+        link = tmp_path / f"link-{where[5:]}"
+        if where.endswith("empty"):
+            (tmp_path / where).mkdir()
+        link.symlink_to(tmp_path / where)
+        with appearing(link) as staged:
+            staged.mkdir()
+            (staged / "a").touch()
+        assert link.is_symlink() and (tmp_path / where / "a").exists()

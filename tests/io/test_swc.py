@@ -129,3 +129,10 @@ def test_folders_that_are_none(tmp_path):
         read_skeletons(tmp_path)
     (tmp_path / "01.swc").unlink()
     assert read_skeletons(tmp_path).ids.tolist() == [1, 2]
+
+
+def test_a_number_is_written_in_digits(tmp_path):
+    for name in ("1_7.swc", "17.swc"):
+        (tmp_path / name).write_text("1 2 0 0 0 1 -1\n")
+    with pytest.raises(FormatError, match=r"1_7\.swc: expected SWC files named by number"):
+        read_skeletons(tmp_path)

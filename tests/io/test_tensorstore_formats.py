@@ -179,3 +179,21 @@ def test_precomputed_that_does_not_say_where_it_lies(tmp_path, key, value):
     (path / "info").write_text(json.dumps(info | {"scales": 3}))
     with pytest.raises(FormatError, match="no list of scales"):
         open_volume(path)
+
+
+def test_a_named_level_has_the_size_that_its_group_states(tmp_path):
+    write_n5(tmp_path / "a.n5/s0")
+    write_n5(tmp_path / "a.n5/s1", downsamplingFactors=[2, 2, 1])
+    group = {"pixelResolution": {"dimensions": [4, 4, 40], "unit": "nm"}}
+    (tmp_path / "a.n5/attributes.json").write_text(json.dumps(group))
+    assert open_volume(tmp_path / "a.n5/s0").voxel_size == (40, 4, 4)
+    assert open_volume(tmp_path / "a.n5/s1").voxel_size == (40, 8, 8)
+
+
+def test_n5_of_which_one_member_is_damaged(tmp_path):
+    write_n5(tmp_path / "a.n5/one")
+    (tmp_path / "a.n5/two").mkdir()
+    (tmp_path / "a.n5/two/attributes.json").write_text('{"dimensions": 5}')
+    (tmp_path / "a.n5/attributes.json").write_text("{}")
+    with pytest.raises(InputError, match=r"no data set 'three'.*one \(6, 20, 30\)"):
+        open_volume(tmp_path / "a.n5/three", SIZE)

@@ -3,10 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from connectomics.errors import ModelError
 from connectomics.networks.batch_statistics import renew_statistics
-from connectomics.networks.build import build_network, divisor_of
+from connectomics.networks.build import ARCHITECTURES, build_network, divisor_of
 from connectomics.networks.contract import NetworkSettings
 from connectomics.networks.layers import deepest_layer, parameter_depths, watch
 
@@ -92,3 +93,10 @@ def test_statistics_are_those_of_the_new_images():
     assert network.training and network[0].momentum == 0.1
     kept = network[0].running_mean.clone()
     assert renew_statistics(network, []) == 0 and torch.equal(network[0].running_mean, kept)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_dropout_drops_whole_channels(name):
+    network = build_network(NetworkSettings(name=name, dropout=0.2), 1, 2)
+    found = [type(one) for one in network.modules() if isinstance(one, _DropoutNd) and one.p > 0]
+    assert found and set(found) == {nn.Dropout3d}

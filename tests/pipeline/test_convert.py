@@ -1,5 +1,7 @@
 """Converting any volume: the same voxels in the same place, resumed, or nothing at all."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ from connectomics.io.ome_zarr import create_array
 from connectomics.io.opening import open_volume
 from connectomics.io.settings import ConvertSettings
 from connectomics.io.volume import Volume
+from connectomics.pipeline import convert
+from connectomics.pipeline.resources import BASE_BYTES
+from connectomics.pipeline.settings import RunSettings
 
 DATA = np.random.default_rng(0).integers(0, 200, (30, 50, 70)).astype("u2")
 
@@ -101,7 +106,7 @@ def test_the_input_is_never_replaced_by_its_own_copy(source, tmp_path, capsys, i
     assert run(["convert", f"{source}/raw", str(out)]) == 0
     for more in ([], ["--overwrite"]):
         assert run(["convert", f"{out}{inner}", str(out), "--voxel-size", "1", "1", "1", *more]) == 2
-        assert "is the input, or holds it" in capsys.readouterr().err
+        assert "is the input, holds it" in capsys.readouterr().err
     np.testing.assert_array_equal(open_volume(out).read(), DATA)
 
 
@@ -154,3 +159,31 @@ def test_others_read_what_is_written(source, tmp_path, zarr_format):
     driver = {"2": "zarr", "3": "zarr3"}[zarr_format]
     spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{out}/0/"}}
     np.testing.assert_array_equal(tensorstore.open(spec).result().read().result(), DATA)
+
+
+def test_overwriting_with_what_cannot_be_read_keeps_what_was_there(source, tmp_path, capsys):
+    good = tmp_path / "good.zarr"
+    assert run(["convert", f"{source}/raw", str(good)]) == 0
+    bad = tmp_path / "bad.zarr"
+    assert run(["convert", f"{source}/raw", str(bad), "--chunk", "32"]) == 0
+    chunk = next(path for path in (bad / "0" / "c").rglob("*") if path.is_file())
+    chunk.write_bytes(b"nonsense")
+    assert run(["convert", str(bad), str(good), "--overwrite"]) == 2
+    np.testing.assert_array_equal(open_volume(good).read(), DATA)
+
+
+def test_memory_bounds_the_blocks_and_levels_are_those_written(source, tmp_path):
+    out, report = tmp_path / "a.zarr", tmp_path / "a.json"
+    line = ["convert", f"{source}/raw", str(out), "--memory", "1GB", "--levels", "20", "--json", str(report)]
+    assert run(line) == 0
+    assert json.loads(report.read_text())["levels"] == len(describe(out)["levels"]) < 20
+    settings = RunSettings(workers=1)
+    few = convert._block(ConvertSettings(chunk=32), settings, int(BASE_BYTES + 65**3 * 8), open_volume(out))
+    assert few == (64, 64, 64)  # 4 copies of 2 bytes a voxel
+
+
+def test_nothing_is_written_into_the_input(source, tmp_path, capsys):
+    out = tmp_path / "a.zarr"
+    assert run(["convert", f"{source}/raw", str(out)]) == 0
+    assert run(["convert", str(out), str(out / "x.zarr")]) == 2
+    assert "lies in it" in capsys.readouterr().err and not (out / "x.zarr").exists()

@@ -9,8 +9,10 @@ from connectomics.blockwise.grid import Grid
 from connectomics.cli.main import run
 from connectomics.inference import predictor, translation_engine
 from connectomics.inference.tiles import TileLattice
+from connectomics.io.ome_zarr import create_array
 from connectomics.io.opening import open_volume
 from connectomics.pipeline.network_stage import _chunks, _sharing
+from tests.conftest import VOXEL_SIZE
 from tests.pipeline.test_translate import command, translator, volume  # noqa: F401
 
 
@@ -69,3 +71,45 @@ def test_a_run_goes_on_with_the_tiles_it_began_with(volume, translator, tmp_path
     for name in ("em", "aleatoric", "epistemic"):
         expected = open_volume(f"{whole}/{name}").read()
         np.testing.assert_array_equal(open_volume(f"{out}/{name}").read(), expected)
+
+
+@pytest.fixture
+def own_input(cells, tmp_path):
+    """An image that lies where `predict` writes its product."""
+    image = create_array(
+        tmp_path / "q.zarr", "prediction", shape=(24,) * 3, dtype=np.uint8, chunks=(24,) * 3,
+        voxel_size=VOXEL_SIZE, offset=(0, 0, 0),
+    )  # fmt: skip
+    image.write_box((slice(None),) * 3, cells[:24, :24, :24])
+    return tmp_path / "q.zarr"
+
+
+@pytest.mark.parametrize("where", ["", "prediction/x.zarr"])
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+def test_a_run_never_touches_its_own_input(own_input, where, more, model, capsys):
+    before = {path: path.read_bytes() for path in own_input.rglob("*") if path.is_file()}
+    line = ["predict", f"{own_input}/prediction", str(own_input / where), "--model", str(model), *more]
+    assert run(line) == 2
+    error = capsys.readouterr().err
+    assert "would write over the input" in error
+    assert before == {path: path.read_bytes() for path in own_input.rglob("*") if path.is_file()}
+
+
+def test_labels_are_no_image(own_input, tmp_path, model, capsys):
+    labels = create_array(
+        tmp_path / "q.zarr", "labels/truth", shape=(24,) * 3, dtype=np.uint8, chunks=(24,) * 3,
+        voxel_size=VOXEL_SIZE, offset=(0, 0, 0), kind="label",
+    )  # fmt: skip
+    labels.write_box((slice(None),) * 3, np.arange(24**3, dtype=np.uint8).reshape((24,) * 3))
+    assert (
+        run(["predict", f"{own_input}/labels/truth", str(tmp_path / "out.zarr"), "--model", str(model)]) == 2
+    )
+    assert "expected an image, got labels" in capsys.readouterr().err and not (tmp_path / "out.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("core", "start", "expected"),
+    [(128, 0, 64), (288, 0, 96), (96, 0, 96), (96, 32, 32), (225, 0, 75), (50, 0, 50)],
+)
+def test_chunks_are_parts_of_blocks_and_of_a_handy_size(core, start, expected):
+    assert _chunks((core,) * 3, (start,) * 3, (1000,) * 3) == (expected,) * 3

@@ -4,11 +4,11 @@ import h5py
 import numpy as np
 import pytest
 
-from connectomics.errors import GeometryError
+from connectomics.errors import GeometryError, InputError
 from connectomics.training.data_settings import DataSettings, VolumeData
 from connectomics.training.loading import load_volumes
 from connectomics.training.settings import TruthSettings
-from connectomics.training.sources import make_source
+from connectomics.training.sources import UNLABELLED, make_source
 
 
 @pytest.fixture
@@ -102,3 +102,15 @@ def test_skeletons_lie_where_the_voxels_of_the_file_say(data, tmp_path):
     settings = DataSettings(root=str(tmp_path), voxel_size=(10, 10, 10), modality="em")
     (source,) = load_volumes(settings, [volume], TruthSettings(method="points"))
     assert np.unique(np.nonzero(source.traces > 0)[2]).tolist() == list(range(3, 28))
+
+
+def test_minus_one_is_unlabelled_and_what_are_no_labels_is_refused():
+    raw = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
+    labels = np.array([-1, 0, 7] * 9, np.int32).reshape(3, 3, 3)
+    source = make_source(raw, labels, False)
+    assert sorted(set(source.labels.ravel().tolist())) == [UNLABELLED, 0, 1]
+    assert (source.labels.numpy()[labels == -1] == UNLABELLED).all()
+    with pytest.raises(InputError, match="least is -5"):
+        make_source(raw, labels * 5, False)
+    with pytest.raises(InputError, match="float32; is it an image"):
+        make_source(raw, labels.astype(np.float32), False)

@@ -8,7 +8,7 @@ import pytest
 from connectomics.errors import InputError, OutputExistsError
 from connectomics.networks.models import find_model
 from connectomics.training.run_folder import claim
-from connectomics.training.settings import TrainSettings
+from connectomics.training.settings import TargetSettings, TrainSettings
 from connectomics.training.train import train
 
 
@@ -30,6 +30,7 @@ def kind_of_run(toy, kind):
     return changed(
         toy,
         translation={},
+        targets=TargetSettings().model_dump(),
         data={"volumes": [], "pairs": pairs},
         validation={"volumes": []},
         members=2 if kind == "ensemble" else 1,

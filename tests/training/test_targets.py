@@ -97,3 +97,9 @@ def test_odd_shapes_and_background_have_no_descriptor():
     assert not known[0, 0][labels[0] <= 0].any()
     assert fields.min() >= 0
     assert fields.max() <= 1
+
+
+def test_a_skeleton_is_drawn_back_to_unlabelled():
+    labels = torch.tensor([[[1, 1, 2, 2, 2]]], dtype=torch.int32)
+    assert erode_borders(labels, 1).tolist() == [[[1, 0, 0, 2, 2]]]
+    assert erode_borders(labels, 1, -1).tolist() == [[[1, -1, -1, 2, 2]]]

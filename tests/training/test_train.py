@@ -224,3 +224,43 @@ def test_phantoms_are_not_taken_for_flat_ones(toy, tmp_path):
     )
     with pytest.raises(InputError, match="cubes"):
         train(toy.model_copy(update={"data": data}), tmp_path / "run")
+
+
+def test_a_resumed_run_drops_what_an_uninterrupted_one_drops(toy, tmp_path, monkeypatch):
+    toy = toy.model_copy(update={"network": toy.network.model_copy(update={"dropout": 0.3})})
+    seen: list[float] = []
+    drop = torch.nn.Dropout3d.forward
+
+    def note(self, features):
+        dropped = drop(self, features)
+        if self.training:
+            seen.append(float((dropped == 0).float().mean()))
+        return dropped
+
+    monkeypatch.setattr(torch.nn.Dropout3d, "forward", note)
+    train(toy, tmp_path / "whole")
+    whole, steps = list(seen), 24
+    seen.clear()
+
+    class Stopped(RuntimeError):
+        pass
+
+    def stop(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == 8:
+            raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(callbacks.Validation, "on_train_batch_end", stop)
+        train(toy, tmp_path / "broken")
+    first = len(seen)
+    train(toy, tmp_path / "broken")
+    layers = len(whole) // steps
+    assert first >= 8 * layers and len(set(whole)) > 3
+    again = seen[first:]
+    assert again == whole[-len(again) :] and len(again) <= len(whole) - 7 * layers
+
+
+def test_bfloat16_on_a_cpu_needs_sections_enough(toy, tmp_path):
+    shallow = toy.model_copy(update={"precision": "bf16", "crop": (8, 16, 16)})
+    with pytest.raises(SettingsError, match="sections only 2 to look at"):
+        train(shallow, tmp_path / "run")

@@ -318,3 +318,20 @@ def test_without_held_out_pairs_nothing_is_calibrated(toy, tmp_path, caplog):
     model = find_model(train(_changed(toy, validation__pairs=[], steps=2), tmp_path / "run"))
     assert model.contract.uncertainty is None
     assert "not calibrated" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": {"erosion": 1}}, "targets: is for networks that segment"),
+        ({"truth": {"radius": 50}}, "truth: is for"),
+        ({"translation": {"samples": 9}}, "samples: without network.dropout"),
+    ],
+)
+def test_what_means_nothing_to_a_translation_is_refused_before_the_training(toy, changes, message):
+    values = toy.model_dump(mode="json", exclude_unset=True)
+    values["network"].pop("dropout", None)
+    for section, change in changes.items():
+        values[section] = values.get(section, {}) | change
+    with pytest.raises(SettingsError, match=message):
+        TrainSettings.parse(values)
