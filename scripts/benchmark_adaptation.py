@@ -65,6 +65,8 @@ OFFSETS = [[-d * (axis == k) for k in range(3)] for d in (1, 3, 9) for axis in r
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.1), 2)
 STRATEGIES = ("random", "median-uncertainty", "entropy", "core-set", "run-length")
 DISTANCES = ("mmd2_common", "relative_common", "mmd2_deepest", "relative_deepest")
+OWN = "own VOI"
+"""How well a source does on its own family, in place of a distance."""
 STARTS = ("scratch", "worst", "random", "chosen")
 
 
@@ -376,10 +378,15 @@ def write(path: Path, raw, labels) -> None:
 def summary(bench: Bench) -> None:
     """Print what the rows say."""
     rows = bench.rows()
-    transfers = [row for row in rows if row["kind"] == "transfer"]
-    print("| distance | rank correlation of MMD with VOI over sources | regret of the source of least MMD |")
+    own = {(row["family"], row["seed"]): row["voi"] for row in rows if row["kind"] == "source"}
+    transfers = [
+        row | {OWN: own.get((row["source"], row["seed"]), np.nan)}
+        for row in rows
+        if row["kind"] == "transfer"
+    ]
+    print("| what a source is chosen by | rank correlation with VOI over sources | regret of the least |")
     print("|---|---|---|")
-    for kind in DISTANCES:
+    for kind in (*DISTANCES, OWN):
         print(f"| {kind} | {correlation(transfers, kind)} | {regret(transfers, kind)} |")
     curves = [row for row in rows if row["kind"] == "curve"]
     print("\n| target | start | strategy | " + " | ".join(f"n = {n}" for n in bench.scale.counts) + " |")
@@ -415,13 +422,16 @@ def correlation(transfers: list, kind: str) -> str:
 
 
 def regret(transfers: list, kind: str) -> str:
-    """VOI of the source of least MMD over that of the best source, less 1."""
+    """VOI of the chosen source against that of the best one: the difference in bits, and relative to it."""
     values = []
     for target, seed in sorted({(r["target"], r["seed"]) for r in transfers}):
         of = [r for r in transfers if (r["target"], r["seed"]) == (target, seed)]
-        chosen = min(of, key=lambda row: row[kind])["voi"]
-        values.append(chosen / max(1e-9, min(row["voi"] for row in of)) - 1)
-    return f"{100 * np.mean(values):.1f}% (worst {100 * max(values):.1f}%)" if values else "too few"
+        chosen, best = min(of, key=lambda row: row[kind])["voi"], min(row["voi"] for row in of)
+        values.append((chosen - best, chosen / max(1e-9, best) - 1))
+    if not values:
+        return "too few"
+    bits, share = np.mean(values, 0)[0], [100 * relative for _, relative in values]
+    return f"{bits:.3f} bits; mean {np.mean(share):.0f}%, median {np.median(share):.0f}%"
 
 
 def foreseen(curves: list) -> list:
