@@ -74,7 +74,7 @@ def count_contingency(
         Labels of one shape, any integer dtype, never negative. Voxels with truth 0 are left out;
         segmentation 0 is kept as one label.
     mask
-        Where it is non-zero a voxel counts; the same shape, any dtype. All voxels when None.
+        Where it is non-zero, and a number, a voxel counts; the same shape, any dtype. All voxels when None.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def _count_flat(flat: list[NDArray[Any]]) -> Contingency:
     for start in range(0, flat[0].size, _PIECE):
         piece = slice(start, start + _PIECE)
         segment = flat[0][piece].astype(np.uint64, copy=False)
-        keep = everything[: segment.size] if len(flat) == 2 else flat[2][piece] != 0
+        keep = everything[: segment.size] if len(flat) == 2 else np.nan_to_num(flat[2][piece]) != 0
         pairs, counts, used = _count_piece(
             segment, flat[1][piece].astype(np.uint64, copy=False), keep, pairs, counts, used
         )

@@ -50,7 +50,7 @@ def convert_volume(
     volume = open_volume(location, voxel_size, channels=channels)
     out = as_place(out)
     if lies_in(volume.name, str(out)) or lies_in(str(out), volume.name):
-        raise InputError(f"{out}: is the input, holds it or lies in it. Choose another output.")
+        raise InputError(f"{out}: is the input, or holds it, or lies in it. Choose another output.")
     block = _block(settings, run_settings, memory, volume)
     # settled before it is part of the run's identity
     settings = settings.model_copy(update={"labels": _holds_labels(volume, settings)})

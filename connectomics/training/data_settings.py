@@ -19,7 +19,8 @@ class VolumeData(Settings):
     raw: str
     """Image, relative to data.root: a volume such as cube.h5/raw."""
     labels: str | None = None
-    """Painted labels on the same voxels, 0 where nobody painted (or background, see `background`)."""
+    """Painted labels on the same voxels, 0 where nobody painted (or background, see `background`);
+    -1: unlabelled in any case."""
     skeletons: str | None = None
     """Traced skeletons, relative to data.root: SWC, the XPRESS pickle or npz; nm in the image's frame."""
     region: tuple[Range, Range, Range] | None = None

@@ -29,8 +29,9 @@ class TruthSettings(Settings):
     """Radius of a tube, nm: surely inside every traced axon."""
     reach: float = Field(default=1000.0, gt=0)
     """How far from a skeleton borders to its neighbours are looked for, nm."""
-    painted_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of a volume's crops that are centred in its painted part, where it has both."""
+    painted_share: Share | None = None
+    """Share of a volume's crops that are centred in its painted part, where it has both. Default: the share
+    of its voxels that is painted, from a tenth to a half: a small cube seen often is learnt by heart."""
     rounds: int = Field(default=3, ge=1)
     """pseudo: how often the labels are made anew, at equal distances."""
     shares: tuple[Share, Share] = (0.3, 0.8)

@@ -1,4 +1,4 @@
-"""What a training run learns: settings that belong to a translation, or do not, are refused elsewhere."""
+"""Which task a training run has: settings that belong to the other one are refused."""
 
 from typing import TYPE_CHECKING
 

@@ -114,3 +114,9 @@ def test_bad_input_is_refused():
         count_contingency(labels, labels.astype(float))
     with pytest.raises(InputError, match="negative, got -1"):
         count_contingency(-labels, labels)
+
+
+def test_a_mask_that_is_not_a_number_leaves_out():
+    labels = np.array([1, 1, 2, 2])
+    table = count_contingency(labels, labels, np.array([1.0, np.nan, 0.0, -np.inf]))
+    assert table.count.tolist() == [1, 1]

@@ -132,6 +132,9 @@ def test_painted_voxels_and_skeletons_share_the_crops():
     source = make_source(raw, painted, True, proportion=2.0)
     sources = with_skeletons(source, skeletons, (0, 0, 0), SIZE, TruthSettings(painted_share=0.25, radius=25))
     assert [s.proportion for s in sources] == [0.5, 1.5]
+    share = min(0.5, max(0.1, float((painted > 0).mean())))
+    usual = with_skeletons(source, skeletons, (0, 0, 0), SIZE, TruthSettings(radius=25))
+    assert [s.proportion for s in usual] == pytest.approx([2 * share, 2 - 2 * share]) and 0.1 <= share < 0.5
     assert (sources[0].labels > 0).sum() == painted.astype(bool).sum() and sources[0].traces is None
     split = renewed(sources, [np.zeros(raw.shape, np.int32)], 0.8)
     assert [round(s.proportion, 6) for s in split] == [0.5, 0.3, 1.2]
