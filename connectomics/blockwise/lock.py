@@ -62,7 +62,7 @@ class Lock:
 
     def _take_over(self) -> None:
         holder = read_holder(self.path)
-        if holder is None and _is_new(self.path):
+        if holder is None and (_is_new(self.path) or not self.path.exists()):  # given back just now
             raise self._starting()
         if holder is not None and alive(holder):
             raise busy(self.path.parent, holder)

@@ -158,3 +158,17 @@ def test_a_damaged_lock_is_nobodys(path, damaged):
     os.utime(path, (0, 0))
     with Lock(path):
         assert is_held(path)
+
+
+def test_a_lock_given_back_just_now_is_not_taken_over_by_the_way(path, monkeypatch):
+    write_json(path, holder())
+    read = lock_module.read_holder
+
+    def gone_by_then(place):
+        place.unlink(missing_ok=True)
+        return read(place)
+
+    monkeypatch.setattr(lock_module, "read_holder", gone_by_then)
+    with pytest.raises(BusyError, match="try again"), Lock(path):
+        pass
+    assert not path.exists()
