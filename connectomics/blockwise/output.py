@@ -243,13 +243,25 @@ def _check_root(root: Place, command: str, overwrite: bool) -> None:
         )
 
 
+def _forget_what_counts_no_more(old: dict[str, Any], identity: Mapping[str, Any]) -> Any:
+    """Memory, and a block nobody asked for: runs were once told by them. Returns that block."""
+    inference = old.get("inference") or {}
+    if "memory" not in inference or "memory" in identity.get("inference", {}):
+        return None
+    old["inference"] = {key: value for key, value in inference.items() if key != "memory"}
+    return old.pop("block", None) if identity.get("block", ()) is None else None
+
+
 def _check_products(
     root: Place, ledger: Ledger, identity: Mapping[str, Any], products: Sequence[str]
 ) -> None:
     recorded = ledger.noted("run")
     if recorded is not None:
         old = {key: value for key, value in recorded.items() if key != "fingerprint"}
+        settled = _forget_what_counts_no_more(old, identity)
         check_same(str(root), old, identity)
+        if settled and ledger.noted("block") is None:
+            ledger.note("block", settled)
         return
     present = [name for name in products if (root / name).exists()]
     if present:

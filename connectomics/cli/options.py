@@ -83,7 +83,8 @@ def report_file(path: Path) -> Path:
     path = local_path(path, "--json")
     if path.is_dir() or (path.exists() and not _is_report(path)):
         raise OutputExistsError(
-            f"--json {path}: holds something else than a report; nothing was touched. Name another file."
+            f"--json {path}: holds something else than a report; nothing was touched. Name another file, or "
+            "remove it if it is a report of an earlier version."
         )
     if not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise OutputExistsError(f"--json {path}: cannot be written there. Name a file in a folder that can.")

@@ -43,6 +43,10 @@ def read_rescaled(volume: Volume, voxel_size: Sequence[float]) -> Volume:
     return Volume(view, target, volume.offset, f"{volume.name} at {target} nm", None, None, volume.attributes)
 
 
+_SLAB = 16
+"""Source sections that are widened to float64 at once."""
+
+
 class RescaledArray:
     """The array of a rescaled view; see `read_rescaled`."""
 
@@ -62,10 +66,13 @@ class RescaledArray:
             spans.append(span)
             weights.append(matrix)
         box: Box = (spans[0], spans[1], spans[2])
-        # in float64, so that sums which differ by the cut of a block are rounded to one value
-        data = self._volume.read_box(box).astype(np.float64)
-        for axis, matrix in zip((-3, -2, -1), weights, strict=True):
-            data = np.moveaxis(np.tensordot(matrix, data, axes=(1, axis)), 0, axis)
+        source = self._volume.read_box(box)
+        # in float64, so that sums which differ by the cut of a block are rounded to one value; slab by slab,
+        # for the source may have many times the voxels
+        parts = [slice(a, a + _SLAB) for a in range(0, source.shape[-3], _SLAB)]
+        data = sum(_along(-3, weights[0][:, z], source[..., z, :, :].astype(np.float64)) for z in parts)
+        for axis in (-2, -1):
+            data = _along(axis, weights[axis], data)
         return self._cast(data.astype(np.float32))[(*key[:-3], ...)]
 
     def _cast(self, data: NDArray[np.float32]) -> NDArray[Any]:
@@ -73,6 +80,10 @@ class RescaledArray:
             limits = np.iinfo(self.dtype)
             return np.clip(np.rint(data), limits.min, limits.max).astype(self.dtype)
         return data.astype(self.dtype)
+
+
+def _along(axis: int, matrix: NDArray[np.float64], data: Any) -> Any:
+    return np.moveaxis(np.tensordot(matrix, data, axes=(1, axis)), 0, axis)
 
 
 def axis_weights(wanted: slice, factor: float, size: int) -> tuple[slice, NDArray[np.float64]]:

@@ -1,12 +1,15 @@
 """Whether a volume is worth running on: NaN, infinite or constant data are found before hours are spent."""
 
 import itertools
+import logging
 from collections.abc import Iterator
 
 import numpy as np
 
 from connectomics.errors import InputError
 from connectomics.io.volume import Box, Volume, describe_box
+
+_log = logging.getLogger(__name__)
 
 _EDGE = 64
 _COARSE, _FINE = 3, 7
@@ -23,7 +26,8 @@ def check_image(volume: Volume, box: Box | None = None) -> None:
     volume
         The image.
     box
-        Voxels of it that will be read; default: all.
+        Voxels of it that will be read; default: all. One value everywhere in it is warned of, and refused
+        where the whole volume has no other.
 
     Raises
     ------
@@ -31,7 +35,10 @@ def check_image(volume: Volume, box: Box | None = None) -> None:
         Which voxels hold what, and what to do.
     """
     if volume.labels or (volume.dtype.kind in "iu" and volume.dtype.itemsize > 4):
-        raise InputError(f"{volume.name}: expected an image, got labels ({volume.dtype}). Name the image.")
+        raise InputError(
+            f"{volume.name}: expected an image, got labels ({volume.dtype}). Name the image; if this is one, "
+            "save it in at most 32 bits and convert it with --no-labels."
+        )
     z, y, x = box or volume.slices(volume.roi)
     shape = (z.stop - z.start, y.stop - y.start, x.stop - x.start)
     lowest, highest = np.inf, -np.inf
@@ -48,6 +55,10 @@ def check_image(volume: Volume, box: Box | None = None) -> None:
             lowest, highest = min(lowest, data.min()), max(highest, data.max())
         if highest > lowest:
             return
+    if box is not None:  # a part without anything in it is no mistake, unless all is
+        check_image(volume)
+        _log.warning("%s: every voxel looked at in the region is %g: it holds no image.", volume.name, lowest)
+        return
     raise InputError(
         f"{volume.name}: every voxel looked at is {lowest:g}: there is no image in it. "
         "Check the data set, or choose another region with --roi-offset and --roi-size."

@@ -46,12 +46,12 @@ def read_hdf5(location: Location, level: int, voxel_size: Sequence[float] | None
     if level != 0:
         raise InputError(f"{location.name}: no level {level}; an HDF5 data set has one level.")
     inner = location.inner
-    there = {} if _is_data_set(location.container, inner) else list_hdf5(location.container)
-    if not inner and len(there) == 1:
+    if not _is_data_set(location.container, inner):
+        there = list_hdf5(location.container)
+        if inner or len(there) != 1:
+            shapes = [f"{name} {shape}" for name, shape in there.items()]
+            raise missing_data_set(location.container, inner, shapes)
         (inner,) = there
-    elif there or not inner:
-        shapes = [f"{name} {shape}" for name, shape in there.items()]
-        raise missing_data_set(location.container, location.inner, shapes)
     name = f"{location.container}/{inner}"
     try:
         array = HDF5Array(location.container, inner)
@@ -82,7 +82,7 @@ def _is_data_set(path: str, inner: str) -> bool:
         with h5py.File(path, "r", locking="best-effort") as file:
             item = file.get(inner)
             within = item is not None and item.file.filename == file.filename  # no link to another file
-            return within and isinstance(item, h5py.Dataset)
+            return within and isinstance(item, h5py.Dataset) and item.shape is not None and item.ndim >= 2
     except _BROKEN as error:
         raise _broken(path, error) from error
 

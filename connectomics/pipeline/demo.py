@@ -64,5 +64,5 @@ def run_demo(output: Path, seed: int, run_settings: RunSettings, progress: Progr
     report |= {key: voxels[key] for key in ("voi_split", "voi_merge", "voi_sum")}
     report |= {"seconds": time.perf_counter() - began, "peak_bytes": memory.peak_bytes}
     report["versions"] = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    write_json(output / "report.json", report)
+    write_json(output / "report.json", report | {"report_of": "demo"})
     return report

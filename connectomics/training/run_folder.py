@@ -53,6 +53,8 @@ def claim(folder: Path, settings: TrainSettings) -> bool:
     values = json.loads(settings.model_dump_json(exclude=_FREE))
     if (folder / RECORD).exists():
         there = _completed(_read(folder))
+        if not settings.has_skeletons():  # nothing is made of any, whatever the section says
+            there["truth"] = values["truth"]
         differing = sorted(k for k in values.keys() | there.keys() if values.get(k) != there.get(k))
         if differing:
             raise OutputExistsError(

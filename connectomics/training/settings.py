@@ -247,6 +247,12 @@ class TrainSettings(Settings):
         check_task(self)
         return self
 
+    def has_skeletons(self) -> bool:
+        """True where anything is learnt from skeletons, as far as the settings tell."""
+        data = self.data
+        traced = (*(v.skeletons for v in data.volumes), *(p.skeletons for p in data.phantoms))
+        return bool(data.annotations) or any(traced)
+
     def heads(self) -> tuple[Head, ...]:
         """The network's heads, in channel order."""
         return self.translation.heads() if self.translation else self.targets.heads()

@@ -303,3 +303,17 @@ def test_an_image_is_not_replaced_with_what_others_wrote_into_it(tmp_path):
         run_root(out, 2, overwrite=True)
     assert contents(out) == before
     run_root(out)
+
+
+def test_a_run_from_when_memory_counted_goes_on(tmp_path):
+    old = {"command": "segment", "inference": {"tile": None, "memory": 8}, "block": [64, 64, 64]}
+    new = {"command": "segment", "inference": {"tile": None}, "block": None}
+    with open_run(tmp_path / "a.zarr", "segment", old, ["x"]):
+        pass
+    with open_run(tmp_path / "a.zarr", "segment", new, ["x"]) as run:
+        assert run.settled_block((128, 128, 128)) == (64, 64, 64)
+    with (
+        pytest.raises(OutputExistsError, match="block"),
+        open_run(tmp_path / "a.zarr", "segment", new | {"block": [32, 32, 32]}, ["x"]),
+    ):
+        pass

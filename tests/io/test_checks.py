@@ -61,3 +61,13 @@ def test_sample_boxes_reach_both_ends_and_fit_small_volumes():
     boxes = list(sample_boxes((200, 64, 65), 3))
     assert boxes[0] == (slice(0, 64), slice(0, 64), slice(0, 64))
     assert boxes[-1] == (slice(136, 200), slice(0, 64), slice(1, 65))
+
+
+def test_a_part_without_an_image_is_warned_of_and_a_volume_refused(caplog):
+    data = np.zeros((90, 80, 70), np.uint8)
+    data[10:20] = 9
+    part = (slice(40, 90), slice(0, 80), slice(0, 70))
+    check_image(volume(data), part)
+    assert "it holds no image" in caplog.text
+    with pytest.raises(InputError, match="every voxel looked at is 0"):
+        check_image(volume(np.zeros_like(data)), part)

@@ -136,3 +136,12 @@ def test_attributes_of_any_type_are_told(tmp_path, capsys):
     assert "uint8" in capsys.readouterr().out
     line = ["convert", f"{tmp_path}/a.h5/raw", f"{tmp_path}/a.zarr", "--voxel-size", "40", "4", "4"]
     assert run([*line, "--quiet"]) == 0
+
+
+def test_what_is_no_volume_is_not_there(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["line"], file["text"], file["group/one"] = np.arange(5), "words", np.arange(3)
+        file["empty"] = h5py.Empty("f")
+    for name in ("line", "text", "group", "empty", "nope"):
+        with pytest.raises(InputError, match=f"no data set '{name}' in it; it holds none"):
+            open_volume(tmp_path / "a.h5" / name, SIZE)

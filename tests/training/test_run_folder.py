@@ -7,7 +7,7 @@ import pytest
 
 from connectomics.errors import InputError, OutputExistsError
 from connectomics.networks.models import find_model
-from connectomics.training.run_folder import claim
+from connectomics.training.run_folder import RECORD, claim
 from connectomics.training.settings import TargetSettings, TrainSettings
 from connectomics.training.train import train
 
@@ -89,3 +89,19 @@ def test_a_damaged_record_is_said_in_one_line(toy, tmp_path, damage):
     with pytest.raises(OutputExistsError, match=r"damaged.*another --output"):
         train(toy, tmp_path / "run")
     assert (tmp_path / "run/settings.json").read_bytes() == damage
+
+
+def test_a_default_that_changed_does_not_end_a_run_that_it_is_nothing_to(toy, tmp_path):
+    out = tmp_path / "run"
+    claim(out, toy)
+    record = json.loads((out / RECORD).read_text())
+    record["truth"]["painted_share"] = 0.5  # as it was once, of all runs
+    (out / RECORD).write_text(json.dumps(record))
+    assert claim(out, toy) is False
+    traced = changed(toy, data={"volumes": [toy.data.volumes[0].model_dump() | {"skeletons": "s.npz"}]})
+    claim(tmp_path / "traced", traced)
+    (tmp_path / "traced" / RECORD).write_text(
+        json.dumps(json.loads((tmp_path / "traced" / RECORD).read_text()) | {"truth": record["truth"]})
+    )
+    with pytest.raises(OutputExistsError, match="truth"):
+        claim(tmp_path / "traced", traced)
