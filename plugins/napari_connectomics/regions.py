@@ -13,7 +13,7 @@ def region_in_view(
     high: Sequence[float],
     displayed: Sequence[int],
     plane: Sequence[float],
-    depth: float,
+    sections: float,
 ) -> Roi:
     """The box of a volume's voxels that a viewer shows.
 
@@ -27,8 +27,8 @@ def region_in_view(
         Axes that are on the canvas; all three in three dimensions.
     plane
         World position (nm, zyx) of the section in view.
-    depth
-        nm along the axes that are not displayed, half of it on either side of the section.
+    sections
+        Voxels along the axes that are not displayed, half of them on either side of the section.
 
     Raises
     ------
@@ -41,8 +41,9 @@ def region_in_view(
             start.append(min(low[axis], high[axis]))
             stop.append(max(low[axis], high[axis]))
         else:
-            start.append(plane[axis] - depth / 2)
-            stop.append(plane[axis] + depth / 2)
+            half = sections * volume.voxel_size[axis] / 2
+            start.append(plane[axis] - half)
+            stop.append(plane[axis] + half)
     seen = Roi.from_corners(triple(start), triple(stop)).intersect(volume.roi)
     if seen.empty:
         raise InputError(f"{volume.name}: nothing of it is in view. Move to it, or take the whole volume.")

@@ -65,6 +65,9 @@ class ReviewView(Protocol):
     def show_seeds(self, seeds: Sequence[Seed]) -> None:
         """Draw the seeds of a split, or the first click of a merge."""
 
+    def end_painting(self) -> None:
+        """Drop seeds that were painted: they were for the place that was in view."""
+
     def show_status(self, status: Status) -> None:
         """Say how things stand."""
 
@@ -159,7 +162,10 @@ class ReviewController:
 
     def split_painted(self, painted: "np.ndarray[Any, Any]", voxel_size: Triple, offset: Triple) -> bool:
         """Split by painted voxels, see `connectomics.proofreading.focus.seeds_from_paint`; True if it did."""
-        return self._edit(lambda: self.session.split(seeds_from_paint(painted, voxel_size, offset)))
+        done = self._edit(lambda: self.session.split(seeds_from_paint(painted, voxel_size, offset)))
+        if done:
+            self._clear()
+        return done
 
     def undo(self) -> None:
         """Take the last edit back."""
@@ -192,6 +198,7 @@ class ReviewController:
         self._first = None
         self.seeds = []
         self.view.show_seeds([])
+        self.view.end_painting()
 
     def _edit(self, action: Callable[[], Edit]) -> bool:
         """Make an edit; what could not be made is said, and nothing has changed then."""

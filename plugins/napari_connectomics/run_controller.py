@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connectomics.errors import InputError
+from connectomics.errors import ConnectomicsError, GeometryError, InputError
+from connectomics.io.opening import open_volume
 from connectomics.io.place import Place, RemotePath, as_place, is_url
 from connectomics.networks.models import Model, list_models
 from connectomics.pipeline.layer import Layer
@@ -94,8 +95,21 @@ def request_for(
     if not out.strip():
         raise InputError("say where the result goes, such as out.zarr.")
     words = arguments(knobs(command), given)
+    if "--voxel-size" not in words and not _states_its_size(layer.location):
+        words = [*words, "--voxel-size", *(f"{size:.15g}" for size in layer.voxel_size)]
     place = out.strip() if is_url(out.strip()) else str(Path(out).expanduser())
     return Request(command, layer.location, place, model.strip(), region, tuple(words))
+
+
+def _states_its_size(location: str) -> bool:
+    """False of a file whose voxel size the viewer was told."""
+    try:
+        open_volume(location)
+    except GeometryError:
+        return False
+    except ConnectomicsError:  # the run itself says what is wrong
+        pass
+    return True
 
 
 def shown_command(request: Request) -> str:

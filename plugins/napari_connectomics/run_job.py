@@ -12,6 +12,7 @@ from pathlib import Path
 
 from connectomics.blockwise.status import read_status
 from connectomics.errors import ConnectomicsError
+from connectomics.io.locate import lies_in
 from connectomics.pipeline.layer import Layer
 from connectomics.pipeline.layers import open_layers
 from connectomics.roi import Roi
@@ -179,7 +180,7 @@ class Job:
             found = open_layers(self.out)
         except (ConnectomicsError, OSError, KeyError):
             return ()
-        return tuple(layer for layer in found if layer.location.startswith(self.out))
+        return tuple(layer for layer in found if lies_in(layer.location, self.out))
 
     def _message(self) -> str:
         if self._said is None or not self._said.exists():

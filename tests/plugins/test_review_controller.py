@@ -13,6 +13,7 @@ class View:
 
     def __init__(self):
         self.frames, self.redrawn, self.seeds, self.status, self.said = [], 0, [], None, []
+        self.painting_ended = 0
 
     def frame(self, focus):
         self.frames.append(focus)
@@ -25,6 +26,9 @@ class View:
 
     def show_seeds(self, seeds):
         self.seeds = list(seeds)
+
+    def end_painting(self):
+        self.painting_ended += 1
 
     def show_status(self, status):
         self.status = status

@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 
 from connectomics.proofreading.log import read_log
-from napari_connectomics.widgets.review_dock import ReviewDock
+from napari_connectomics.widgets.review_dock import ORDERS, ReviewDock
 from napari_connectomics.widgets.review_picture import COLOURS, PAINT, SEEDS, SIDES
 from tests.plugins.conftest import place_of, wait_until
 
@@ -180,6 +180,33 @@ def test_split_by_points_and_by_paint(review, viewer, qtbot, drawing, shoot):
     press(viewer, qtbot, Qt.Key.Key_W, Qt.KeyboardModifier.ShiftModifier)
     assert review.message.text() == "Split" and drawn_at(viewer, above) != drawn_at(viewer, below)
     assert PAINT not in [one.name for one in viewer.layers]
+
+
+def test_paint_belongs_to_its_place_and_other_layers_to_their_owner(review, viewer, qtbot, drawing):
+    own = viewer.add_points(np.zeros((1, 3)), name=SEEDS)
+    viewer.layers.selection.active = viewer.layers["segmentation"]
+    qtbot.mouseClick(review.paint_button, Qt.MouseButton.LeftButton)
+    viewer.layers[PAINT].data[:] = 1
+    press(viewer, qtbot, Qt.Key.Key_J)
+    assert PAINT not in [one.name for one in viewer.layers]
+    assert str(viewer.layers.selection.active.mode) != "paint"
+    qtbot.mouseClick(review.paint_button, Qt.MouseButton.LeftButton)
+    above, below = place_of(drawing, 1, 10), place_of(drawing, 2, 50)
+    press(viewer, qtbot, Qt.Key.Key_S, Qt.KeyboardModifier.ShiftModifier)
+    review.controller.click(above)
+    review.controller.click(below, True)
+    press(viewer, qtbot, Qt.Key.Key_W, Qt.KeyboardModifier.ShiftModifier)
+    assert review.message.text() == "Split" and drawn_at(viewer, above) != drawn_at(viewer, below)
+    review.end()
+    assert own in viewer.layers and SIDES not in [one.name for one in viewer.layers]
+
+
+def test_errors_of_a_score_wait_for_their_file(review, tmp_path):
+    review.order.setCurrentText(next(text for text, order in ORDERS.items() if order == "errors"))
+    assert "Name the CSV" in review.message.text()
+    review.errors.setText(str(tmp_path / "none.csv"))
+    review.errors.editingFinished.emit()
+    assert "none.csv" in review.message.text()
 
 
 def test_what_cannot_be_done_is_a_message(viewer, reviewed, qtbot):

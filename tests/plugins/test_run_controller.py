@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from connectomics.errors import InputError
@@ -50,6 +52,17 @@ def test_a_request_is_checked_before_it_starts(image):
         layer, model, out, given = broken
         with pytest.raises(InputError, match=why):
             run_controller.request_for("segment", layer, model, out, None, given)
+
+
+def test_a_voxel_size_that_the_viewer_was_told_is_told_to_the_run(tmp_path):
+    for name in ("told", "stated"):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["raw"] = np.arange(4096, dtype=np.uint8).reshape(16, 16, 16)
+            if name == "stated":
+                file["raw"].attrs["resolution"] = (40, 4, 4)
+        (layer,) = open_layers(f"{tmp_path}/{name}.h5/raw", voxel_size=(40.0, 4.0, 4.0))
+        words = run_controller.request_for("segment", layer, "toy", "out.zarr", None, {}).words
+        assert (words[-4:] == ["--voxel-size", "40", "4", "4"]) is (name == "told")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from connectomics.io.ome_zarr import create_array
+from napari_connectomics.run_job import Job, Update
 from napari_connectomics.widgets.run_dock import RunDock
 from tests.plugins.conftest import wait_until
 
@@ -85,3 +86,20 @@ def test_the_form_follows_the_command(dock):
     assert "samples" in dock.form.fields and "threshold" not in dock.form.fields
     assert dock.form.given["flips"] == "2", "what was filled in stays"
     assert dock.model.itemText(0) == "xnh-to-em"
+
+
+def test_only_the_layers_of_the_result_go_when_a_run_ends(dock, viewer, tmp_path):
+    image = np.arange(16**3, dtype=np.uint8).reshape(16, 16, 16)
+    for name in ("t2.zarr", "t.zarr"):
+        for part in ("em", "affinities"):
+            create_array(
+                tmp_path / name, part, shape=image.shape, dtype=image.dtype, chunks=image.shape,
+                voxel_size=(10, 10, 10), offset=(0, 0, 0),
+            ).write_box((slice(None),) * 3, image)  # fmt: skip
+        viewer.open(str(tmp_path / name), plugin="xray-connectomics")
+    there = [dock.canvas.known(one).location for one in viewer.layers if dock.canvas.known(one) is not None]
+    kept = tuple(one for one in dock.canvas.opened("image") if one.location.endswith("t.zarr/em"))
+    dock.job = Job([], str(tmp_path / "t.zarr"))
+    dock.show_update(Update(running=False, code=0, layers=kept))
+    left = [dock.canvas.known(one).location for one in viewer.layers if dock.canvas.known(one) is not None]
+    assert sorted(set(there) - set(left)) == [str(tmp_path / "t.zarr/affinities")]

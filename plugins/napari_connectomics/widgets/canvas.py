@@ -90,6 +90,7 @@ class Canvas:
         there = self._named(name, Labels)
         if there is None:
             said = {"name": name, "scale": list(voxel_size), "translate": centre, "units": UNITS}
+            said["metadata"] = {KEY: {"made": name}}
             return self._topmost(Labels(data, **said))
         there.data, there.scale, there.translate = data, list(voxel_size), centre
         return there
@@ -109,6 +110,7 @@ class Canvas:
         grid = self.grid
         said: dict[str, Any] = {"name": name, "size": size, "features": dict(features or {})}
         said |= on_grid(grid) | POINT_STYLE | {"face_color": list(colours) or "white"}
+        said["metadata"] = {KEY: {"made": name}}
         data = in_voxels(np.asarray(places, np.float64).reshape(-1, 3), grid)
         return self._topmost(Points(data, ndim=3, **said))
 
@@ -122,7 +124,15 @@ class Canvas:
         return finest.voxel_size, finest.offset
 
     def _named(self, name: str, kind: type) -> Any:
-        return next((one for one in self.viewer.layers if one.name == name and isinstance(one, kind)), None)
+        return next(
+            (one for one in self.viewer.layers if self.made(one) == name and isinstance(one, kind)), None
+        )
+
+    @staticmethod
+    def made(layer: NapariLayer) -> str | None:
+        """What a layer that a dock made was called; None of any other, whatever its name."""
+        about = layer.metadata.get(KEY)
+        return about.get("made") if isinstance(about, dict) else None
 
     def _topmost(self, layer: Any) -> Any:
         """Add a layer and leave the active one active: its keys and tools stay what they were."""
@@ -152,7 +162,7 @@ class Canvas:
         height, width = getattr(self.viewer, "_canvas_size", (600, 800))
         return max(int(height), 1), max(int(width), 1)
 
-    def region_in_view(self, layer: Layer, depth: float) -> Roi:
+    def region_in_view(self, layer: Layer, sections: float) -> Roi:
         """The box of a volume that is in view; see `napari_connectomics.regions.region_in_view`."""
         dims, camera = self.viewer.dims, self.viewer.camera
         displayed = [axis - (dims.ndim - 3) for axis in dims.displayed]
@@ -164,7 +174,7 @@ class Canvas:
             centre = np.asarray(camera.center, float)[-2:]
             half = np.asarray(self.canvas_size, float) / camera.zoom / 2
             low[displayed], high[displayed] = centre - half, centre + half
-        return region_in_view(layer.volumes[0], low, high, displayed, plane, depth)
+        return region_in_view(layer.volumes[0], low, high, displayed, plane, sections)
 
     # --- clicks --------------------------------------------------------------------------------------------
 

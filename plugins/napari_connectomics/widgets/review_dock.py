@@ -72,6 +72,7 @@ class ReviewDock(QWidget):
         self.author.setToolTip("Each author has a log of their own; two logs can be merged.")
         self.errors.setPlaceholderText("errors.csv of score --errors")
         self.errors.setVisible(False)
+        self.errors.editingFinished.connect(lambda: self._order_changed(""))
         self.begin_button = QPushButton("Begin review")
         self.alone = QCheckBox("show the two sides alone")
         self.alone.setChecked(True)
@@ -202,7 +203,13 @@ class ReviewDock(QWidget):
 
     def _order_changed(self, _: str) -> None:
         self.errors.setVisible(self.chosen_order == "errors")
-        if self.controller is not None and (self.chosen_order != "errors" or self._table is not None):
+        if self.controller is None:
+            return
+        if self.chosen_order == "errors" and self._table is None:
+            self.tell(
+                "Name the CSV of errors that `score --errors` wrote; until then the queue stays as it is."
+            )
+        else:
             self.controller.rank_by(self.chosen_order, self._table)
 
     def do(self, action: str) -> None:
@@ -219,11 +226,8 @@ class ReviewDock(QWidget):
     def _split(self) -> None:
         if self.controller is None:
             return
-        painted = self.picture.painted()
-        if painted is None:
-            self.controller.split()
-        elif self.controller.split_painted(*painted):
-            self.picture.end_painting()
+        painted = None if self.controller.seeds else self.picture.painted()
+        self.controller.split() if painted is None else self.controller.split_painted(*painted)
 
     def _paint(self) -> None:
         if self.controller is not None:
@@ -262,6 +266,10 @@ class ReviewDock(QWidget):
     def show_seeds(self, seeds: Sequence[Seed]) -> None:
         """Draw what was clicked."""
         self.picture.show_seeds(seeds)
+
+    def end_painting(self) -> None:
+        """Put the brush away."""
+        self.picture.end_painting()
 
     def show_status(self, status: Status) -> None:
         """Say how things stand."""

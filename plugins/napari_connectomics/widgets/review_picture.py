@@ -38,6 +38,7 @@ class ReviewPicture:
         self.alone = True
         self.focus: Focus | None = None
         self._live: Any = None
+        self._active: Any = None
         self._before: dict[Any, bool] = {}
 
     def begin(self, live: Layer) -> None:
@@ -48,7 +49,7 @@ class ReviewPicture:
     def end(self) -> None:
         """Take away what the review added, and show what was shown before."""
         viewer = self.canvas.viewer
-        self.canvas.remove(*(one for one in viewer.layers if one.name in (SIDES, SEEDS, PAINT)))
+        self.canvas.remove(*(one for one in viewer.layers if self.canvas.made(one) in (SIDES, SEEDS, PAINT)))
         for one, visible in self._before.items():
             if one in viewer.layers:
                 one.visible = visible
@@ -64,7 +65,7 @@ class ReviewPicture:
         """Draw the two sides."""
         from napari.utils.colormaps import DirectLabelColormap
 
-        new = not any(one.name == SIDES for one in self.canvas.viewer.layers)
+        new = not any(self.canvas.made(one) == SIDES for one in self.canvas.viewer.layers)
         self.focus = focus
         layer = self.canvas.labels(SIDES, focus.labels, focus.voxel_size, focus.offset)
         if new:
@@ -87,7 +88,7 @@ class ReviewPicture:
                 hidden = self.alone and (solid or (known is not None and known.kind == "labels"))
                 one.visible = before and not hidden
         for one in self.canvas.viewer.layers:
-            if one.name == SIDES:
+            if self.canvas.made(one) == SIDES:
                 one.visible, one.opacity = self.alone, 1.0 if solid else 0.6
 
     def turn(self, _: Any = None) -> None:
@@ -102,7 +103,7 @@ class ReviewPicture:
 
     def show_seeds(self, seeds: Sequence[Seed]) -> None:
         """Draw the points of a split, or the first click of a merge."""
-        there = [one for one in self.canvas.viewer.layers if one.name == SEEDS]
+        there = [one for one in self.canvas.viewer.layers if self.canvas.made(one) == SEEDS]
         if not seeds:
             self.canvas.remove(*there)
             return
@@ -116,18 +117,23 @@ class ReviewPicture:
             return
         empty = np.zeros(self.focus.labels.shape, np.uint8)
         layer = self.canvas.labels(PAINT, empty, self.focus.voxel_size, self.focus.offset)
+        self._active = self.canvas.viewer.layers.selection.active
         self.canvas.viewer.layers.selection.active = layer
         layer.selected_label, layer.brush_size, layer.mode = 1, 4, "paint"
 
     def painted(self) -> tuple[NDArray[Any], Triple, Triple] | None:
-        """What was painted, its voxel size and offset; None where nothing is being painted."""
-        layer = next((one for one in self.canvas.viewer.layers if one.name == PAINT), None)
-        if not isinstance(layer, Labels) or self.focus is None:
+        """What was painted, its voxel size and offset; None where nothing is."""
+        layer = next((one for one in self.canvas.viewer.layers if self.canvas.made(one) == PAINT), None)
+        if not isinstance(layer, Labels) or self.focus is None or not np.any(layer.data):
             return None
         size = self.focus.voxel_size
         low = [t - v / 2 for t, v in zip(np.asarray(layer.translate), size, strict=True)]
         return np.asarray(layer.data), size, (float(low[0]), float(low[1]), float(low[2]))
 
     def end_painting(self) -> None:
-        """Put the brush away."""
-        self.canvas.remove(*(one for one in self.canvas.viewer.layers if one.name == PAINT))
+        """Put the brush away, and take up what was in hand before."""
+        there = [one for one in self.canvas.viewer.layers if self.canvas.made(one) == PAINT]
+        self.canvas.remove(*there)
+        if there and self._active is not None and self._active in self.canvas.viewer.layers:
+            self.canvas.viewer.layers.selection.active = self._active
+        self._active = None

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from connectomics.errors import ConnectomicsError
+from connectomics.io.locate import lies_in
 from connectomics.pipeline.layer import Layer
 from napari_connectomics import run_controller
 from napari_connectomics.run_job import Job, Request, Update
@@ -157,8 +158,7 @@ class RunDock(QWidget):
         """What the form asks for."""
         region = None
         if self.in_view.isChecked() and self.layer is not None:
-            depth = self.depth.value() * min(self.layer.voxel_size)
-            region = self.canvas.region_in_view(self.layer, depth)
+            region = self.canvas.region_in_view(self.layer, self.depth.value())
         return run_controller.request_for(
             self.command.currentText(),
             self.layer,
@@ -210,7 +210,7 @@ class RunDock(QWidget):
     def _read_again(self, out: str) -> None:
         for one in self.canvas.viewer.layers:
             known = self.canvas.known(one)
-            if known is not None and known.location.startswith(out):
+            if known is not None and lies_in(known.location, out):
                 for level in known.levels:
                     level.forget()
                 one.refresh()
@@ -220,7 +220,7 @@ class RunDock(QWidget):
             kept = {layer.location: layer for layer in update.layers}
             for one in list(self.canvas.viewer.layers):
                 known = self.canvas.known(one)
-                inside = known is not None and known.location.startswith(self.job.out)
+                inside = known is not None and lies_in(known.location, self.job.out)
                 if inside and kept and known.location not in kept:
                     self.canvas.remove(one)  # only the run itself needed it
                 elif inside and kept:

@@ -118,7 +118,7 @@ class ScoreDock(QWidget):
         roi = None
         try:
             if self.in_view.isChecked() and layer is not None:
-                roi = self.canvas.region_in_view(layer, 64 * min(layer.voxel_size))
+                roi = self.canvas.region_in_view(layer, 64)
         except ConnectomicsError as error:
             self.message.say(str(error), error=True)
             return
