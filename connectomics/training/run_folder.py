@@ -52,9 +52,11 @@ def claim(folder: Path, settings: TrainSettings) -> bool:
     """Take the folder for this run; True if the run is complete already."""
     values = json.loads(settings.model_dump_json(exclude=_FREE))
     if (folder / RECORD).exists():
-        there = _completed(_read(folder))
-        if not settings.has_skeletons():  # nothing is made of any, whatever the section says
-            there["truth"] = values["truth"]
+        record = _read(folder)
+        if not settings.has_skeletons() and isinstance(record.get("truth"), dict):
+            # its default has changed, and without skeletons it was nothing to the run
+            record["truth"]["painted_share"] = values["truth"]["painted_share"]
+        there = _completed(record)
         differing = sorted(k for k in values.keys() | there.keys() if values.get(k) != there.get(k))
         if differing:
             raise OutputExistsError(
