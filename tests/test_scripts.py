@@ -4,6 +4,8 @@ import runpy
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from tests.conftest import save_translator
@@ -36,3 +38,24 @@ def test_a_mistake_gets_one_line(line, why, tmp_path, monkeypatch, capsys):
         runpy.run_path(str(SCRIPTS / name), run_name="__main__")
     shown = capsys.readouterr().err
     assert stopped.value.code == 2 and why in shown and shown.count("\n") == 1, shown
+
+
+def test_an_em_volume_that_cannot_be_simulated_leaves_nothing(tmp_path, monkeypatch, capsys):
+    image = np.random.default_rng(0).uniform(0, 255, (60, 60, 420)).astype(np.float32)
+    image[30, 30, 300] = np.nan  # between the places that are looked at first
+    with h5py.File(tmp_path / "em.h5", "w") as file:
+        file.create_dataset("raw", data=image).attrs["resolution"] = (10, 10, 10)
+    line = [
+        "simulate_xray.py",
+        f"{tmp_path}/em.h5/raw",
+        f"{tmp_path}/out.zarr",
+        "--set",
+        "dark=0",
+        "--set",
+        "bright=255",
+    ]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(SCRIPTS / "simulate_xray.py"), run_name="__main__")
+    assert stopped.value.code == 2 and "NaN" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["em.h5"]

@@ -269,7 +269,7 @@ def _tiles(volume: str, model: str, asked: Asked) -> Iterator[Finding]:
     check_block(asked.run_settings, given.region.shape)
     source = given.region.volume
     contract = given.model.contract
-    samples = default_samples(contract, asked.inference.flips) if contract.translates else 1
+    samples = default_samples(contract, inference.flips) if contract.translates else 1
     predictor = predictor_for(given.model, inference, source.read_box, source.shape, samples=samples)
     lattice = predictor.lattice(source.shape)
     yield Finding(

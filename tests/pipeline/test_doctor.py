@@ -6,6 +6,7 @@ import h5py
 import zarr
 
 from connectomics.cli.main import run
+from tests.conftest import save_translator
 
 
 def told(tmp_path, *arguments):
@@ -66,3 +67,12 @@ def test_the_global_step_is_that_of_the_region(tmp_path):
     region = ["--roi-offset", 0, 0, 0, "--roi-size", 640, 640, 640]
     _, found = told(tmp_path, tmp_path / "huge.zarr", "--voxel-size", 10, 10, 10, "--memory", "1GB", *region)
     assert "NOTE" not in found["global step"]
+
+
+def test_mirror_images_of_a_translation_are_asked_for_as_in_a_run(tmp_path, volume):
+    translator = save_translator(tmp_path / "translator")
+    contract = json.loads((translator / "contract.json").read_text())
+    contract["uncertainty"] = None  # or the passes of the calibration would be enough
+    (translator / "contract.json").write_text(json.dumps(contract))
+    _, found = told(tmp_path, volume, "--model", translator, "--flips", "4", "--engine", "torch")
+    assert "cores of" in found["tiles"] and "BAD" not in found["tiles"]

@@ -12,7 +12,7 @@ import pytest
 
 from connectomics.blockwise.progress import Silent
 from connectomics.cli.main import run
-from connectomics.errors import InputError
+from connectomics.errors import InputError, OutputExistsError
 from connectomics.evaluation.settings import ScoreSettings
 from connectomics.evaluation.xpress import xpress_figures
 from connectomics.io.skeletons import write_swc
@@ -304,3 +304,10 @@ def test_the_pipeline_uses_the_figures(monkeypatch, tmp_path, truth):
     monkeypatch.setattr(module, "xpress_figures", off)
     wrong = score_file(tmp_path / "a.h5", truth)
     assert wrong["erl"] != pytest.approx(exact["erl"], rel=1e-6, abs=1e-12)
+
+
+def test_a_list_of_errors_goes_into_a_folder_that_is_there(tmp_path, truth):
+    path = save(tmp_path / "a.h5", np.ones((4, 4, 4), np.uint64))
+    with pytest.raises(OutputExistsError, match="there is no folder"):
+        score_file(path, truth, errors=tmp_path / "none" / "errors.csv")
+    assert not (tmp_path / "none").exists()
