@@ -139,13 +139,14 @@ def monai_once(network, raw, affine, roi):
     return wall, peak.value, (found[0] * 255).round().to(torch.uint8).numpy()
 
 
-def voi(affinities, args):
+def voi(affinities, image, args):
     """VOI sum of the model's own segmentation of these affinities, on the scored slices."""
     model = find_model(args.model)
     settings = segmentation_settings(model, {})
     offsets = used_offsets(model, settings)
     low, high = args.scored or (0, affinities.shape[1])
-    labels = segment_array(np.ascontiguousarray(affinities[: len(offsets)]), offsets, settings)[3]
+    used = np.ascontiguousarray(affinities[: len(offsets)])
+    labels = segment_array(used, offsets, settings, image)[3]
     table = VoiTable()
     truth = open_volume(args.truth, args.voxel_size).read()[low:high].astype(np.uint64)
     table.add(labels[low:high], truth)
@@ -209,7 +210,7 @@ def main():
             made = fresh(name)  # its buffers go with it, so that no engine pays for another's
             wall, peak, values = stream_once(made, raw)
             if args.truth and name not in vois:
-                vois[name] = voi(values, args)
+                vois[name] = voi(values, affine.apply(raw), args)
             seconds.setdefault(f"{name} bare", []).append(bare_once(made, raw))
             seconds.setdefault(f"{name} stream", []).append(wall)
             peaks[name] = max(peaks.get(name, 0), peak)
@@ -217,7 +218,7 @@ def main():
         for roi in args.rois:
             wall, peak, values = monai_once(setup[0], raw, affine, roi)
             if args.truth and f"monai {roi}" not in vois:
-                vois[f"monai {roi}"] = voi(values, args)
+                vois[f"monai {roi}"] = voi(values, affine.apply(raw), args)
             seconds.setdefault(f"monai {roi}", []).append(wall)
             peaks[f"monai {roi}"] = max(peaks.get(f"monai {roi}", 0), peak)
     median = {name: statistics.median(values) for name, values in seconds.items()}

@@ -94,12 +94,12 @@ def main() -> None:
 
 def try_settings(chosen: dict, cases: list) -> list[dict]:
     base = SegmentationSettings.parse(chosen)
-    found = [fragment_graph(affinities, offsets, base) for affinities, offsets, *_ in cases]
+    found = [fragment_graph(affinities, offsets, base, image) for affinities, offsets, *_, image in cases]
     trees = [agglomerate(g, int(f.max()), base.linkage, float(THRESHOLDS[0])) for f, g in found]
     rows = []
     for threshold in THRESHOLDS:
         vois, nerl = [], []
-        for (fragments, _), tree, (_, _, truth, scored, axons) in zip(found, trees, cases, strict=True):
+        for (fragments, _), tree, (_, _, truth, scored, axons, _) in zip(found, trees, cases, strict=True):
             sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=tree.fragments + 1)
             lut = drop_small(tree.lut(float(threshold)), sizes, base.min_object)
             labels = relabel(fragments[scored], lut)
@@ -130,7 +130,7 @@ def load(
     network: Path,
     scored: tuple[int | None, int | None],
 ) -> tuple:
-    """Affinities of the context, their offsets, masked truth of the scored part, where it lies, skeletons."""
+    """Affinities of the context, their offsets, masked truth of what is scored, where, skeletons, image."""
     raw, truth = open_volume(raw_path, options.voxel_size), open_volume(truth_path, options.voxel_size)
     low, high = options.context or (0, raw.shape[0])
     first, last = low if scored[0] is None else scored[0], high if scored[1] is None else scored[1]
@@ -142,6 +142,7 @@ def load(
     model = find_model(network)
     predictor = predictor_for(model, InferenceSettings(flips=options.flips), part.read_box, part.shape)
     affinities = predictor.predict_box(part.read_box, part.shape, (slice(0, high - low), y, x))
+    image = predictor.affine.apply(part.read())
     whole = truth.read_box((slice(low, high), y, x)).astype(np.int64)
     labels = label(whole, background=0, connectivity=1)[first - low : last - low].astype(np.uint64)
     if options.mask:
@@ -152,7 +153,7 @@ def load(
         traced = read_skeletons(skeletons).crop(truth.roi)
         voxels = np.floor((traced.nodes - np.array(truth.offset)) / np.array(truth.voxel_size)).astype(int)
         axons = voxels, traced
-    return affinities, model.contract.offsets, labels, slice(first - low, last - low), axons
+    return affinities, model.contract.offsets, labels, slice(first - low, last - low), axons, image
 
 
 def parse() -> argparse.Namespace:

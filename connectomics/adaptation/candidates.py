@@ -83,7 +83,7 @@ class Surveyor:
 
     def proposal(self, corner: IntTriple) -> NDArray[np.uint64]:
         """The model's segmentation of a crop."""
-        return self._at_stake(self.affinities(corner))[1]
+        return self._at_stake(corner, self.affinities(corner))[1]
 
     def measure(self, corner: IntTriple, strategy: Strategy) -> float:
         """What a strategy looks at: uncertainty 0..255, entropy in bits, or run length at stake in nm."""
@@ -91,12 +91,13 @@ class Surveyor:
         if strategy == "entropy":
             return binary_entropy(affinities[:3])
         if strategy == "run-length":
-            return self._at_stake(affinities)[0]
+            return self._at_stake(corner, affinities)[0]
         return float(voxel_uncertainty(affinities, self._calibration.voxels).mean(dtype=np.float64))
 
-    def _at_stake(self, affinities: NDArray[np.uint8]) -> tuple[float, NDArray[np.uint64]]:
+    def _at_stake(self, corner: IntTriple, affinities: NDArray[np.uint8]) -> tuple[float, NDArray[np.uint64]]:
         offsets, size = self.model.contract.offsets, self.volume.voxel_size
-        return crop_at_stake(affinities, offsets, size, self._segmentation, self._calibration)
+        image = self.affine.apply(self.volume.read_box(box_at(corner, self.crop)))
+        return crop_at_stake(affinities, offsets, size, self._segmentation, self._calibration, image)
 
 
 def find_candidates(

@@ -92,6 +92,7 @@ def crop_at_stake(
     voxel_size: Triple,
     segmentation: SegmentationSettings,
     calibration: Calibration,
+    image: NDArray[np.float32] | None = None,
 ) -> tuple[float, NDArray[np.uint64]]:
     """Run length at stake in a crop, nm, and its segmentation.
 
@@ -103,8 +104,10 @@ def crop_at_stake(
         What the channels mean, voxels; nm.
     segmentation, calibration
         The model's.
+    image
+        See `segment_array`.
     """
-    fragments, graph = fragment_graph(affinities, offsets, segmentation)
+    fragments, graph = fragment_graph(affinities, offsets, segmentation, image)
     count = int(fragments.max(initial=0))
     lut = agglomerate(graph, count, segmentation.linkage, segmentation.threshold).lut(segmentation.threshold)
     labels = lut[fragments.astype(np.int64)]

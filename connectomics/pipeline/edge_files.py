@@ -17,6 +17,7 @@ from connectomics.pipeline.stage import NODE_TO_FRAGMENT, Nodes, Stage
 from connectomics.segmentation.agglomeration import PERCENTS
 from connectomics.segmentation.edge_rows import ROW, EdgeRows, rows_of_block
 from connectomics.segmentation.edges import BlockEdges
+from connectomics.segmentation.grey import penalties
 from connectomics.segmentation.region_graph import RegionGraph
 
 GRAPH = "region_graph"
@@ -85,14 +86,14 @@ def name_edges(stage: Stage, nodes: Nodes) -> None:
     stage.run_blocks("naming", work)
 
 
-def merge_blocks(stage: Stage, fragments: int) -> EdgeFiles:
-    """Add the edges of all blocks up, and write ``region_graph/``."""
+def merge_blocks(stage: Stage, fragments: int, grey: NDArray[np.int64] | None) -> EdgeFiles:
+    """Add the edges of all blocks up, weaken those between unlike greys, and write ``region_graph/``."""
     files = _parts(stage, "whole", fragments, with_places=True)
     for table in stage.run.ledger.load_tables("naming", range(len(stage.grid))):
         edges = EdgeRows.from_arrays(table)
         files.deal(edges, edges.rows["u"] // FRAGMENTS_PER_PART)
     _merge(stage, files, "merging")
-    _write_graph(stage, files)
+    _write_graph(stage, files, grey)
     return files
 
 
@@ -159,7 +160,7 @@ def _merge(stage: Stage, files: EdgeFiles, step: str) -> None:
     files.files.drop(DEALT)
 
 
-def _write_graph(stage: Stage, files: EdgeFiles) -> None:
+def _write_graph(stage: Stage, files: EdgeFiles, grey: NDArray[np.int64] | None) -> None:
     """Write the tables of the region graph, and number the edges through; places are not kept with them."""
     total = sum(len(part) for part in files)
     folder = stage.run.path / GRAPH
@@ -169,8 +170,12 @@ def _write_graph(stage: Stage, files: EdgeFiles) -> None:
     position = create_table(folder, "position", (total, 3), np.float32, CHUNK)
     numbered = RowFiles(files.files.folder, {n: d for n, d in files.files.columns.items() if n != "places"})
     voxel_size, offset = stage.local_labels().voxel_size, stage.local_labels().offset
+    lumped = int(255.0 * stage.settings.threshold)
     start = 0
     for number, part in enumerate(files):
+        if grey is not None:
+            lost = penalties(part.rows["u"], part.rows["v"], grey, stage.settings.grey_penalty)
+            part = part.weakened(lost, lumped)
         here = slice(start, start + len(part))
         if len(part):
             graph = RegionGraph.from_rows(part)

@@ -58,10 +58,11 @@ def solve(stage: Stage) -> Nodes:
 
 
 def _solve(stage: Stage, nodes: Nodes) -> dict[str, int]:
-    sizes = number_nodes(stage, nodes)
+    sizes, grey = number_nodes(stage, nodes)
     fragments = len(sizes) - 1
     name_edges(stage, nodes)
-    files = merge_blocks(stage, fragments)
+    files = merge_blocks(stage, fragments, grey)
+    del grey
     summary = {"fragments": fragments, "edges": sum(map(len, files))}
     release_memory()
     summary["graph_bytes"] = sum(part.nbytes for part in files)

@@ -14,8 +14,16 @@ SHARD = 1 << 16
 """Rows of a chunk of the tables with a row per node: what a worker reads at least."""
 
 
-def number_nodes(stage: Stage, nodes: Nodes) -> NDArray[np.int64]:
-    """Write ``scratch/node_to_fragment``; voxels of every fragment id (0 first)."""
+def number_nodes(stage: Stage, nodes: Nodes) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Write ``scratch/node_to_fragment``.
+
+    Returns
+    -------
+    sizes
+        (fragments + 1,) voxels of every fragment id, 0 first.
+    grey
+        (fragments + 1, 2) how grey each is, see `connectomics.segmentation.grey`; None without an image.
+    """
     ledger = stage.run.ledger
     keys, votes = np.zeros(nodes.total, np.uint64), False
     blocks = range(len(stage.grid))
@@ -25,11 +33,16 @@ def number_nodes(stage: Stage, nodes: Nodes) -> NDArray[np.int64]:
     fragments = number_fragments(keys, _elected(stage, nodes) if votes else _links(stage))
     del keys
     write_table(stage.run.path, NODE_TO_FRAGMENT, fragments, SHARD)
-    sizes = np.zeros(int(fragments.max(initial=0)) + 1, np.int64)
-    for number, table in enumerate(ledger.load_tables("fragments", blocks, "sizes")):
+    known = int(fragments.max(initial=0)) + 1
+    sizes = np.zeros(known, np.int64)
+    grey = None if stage.image is None else np.zeros((known, 2), np.int64)
+    wanted = ("sizes",) if grey is None else ("sizes", "grey")
+    for number, table in enumerate(ledger.load_tables("fragments", blocks, *wanted)):
         own = fragments[slice(*nodes.of_block(number))].view(np.int64)
         np.add.at(sizes, own, table["sizes"])
-    return sizes
+        if grey is not None:
+            np.add.at(grey, own, table["grey"])
+    return sizes, grey
 
 
 def _links(stage: Stage) -> Iterator[NDArray[np.int64]]:

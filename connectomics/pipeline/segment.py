@@ -10,6 +10,7 @@ from connectomics.blockwise.progress import Progress
 from connectomics.blockwise.release import release_memory
 from connectomics.cascade.settings import Cascade
 from connectomics.errors import ModelError
+from connectomics.inference.predictor import affine_for
 from connectomics.inference.settings import InferenceSettings
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.place import Place
@@ -19,13 +20,13 @@ from connectomics.pipeline.edge_stage import collect_edges
 from connectomics.pipeline.fragment_stage import make_fragments
 from connectomics.pipeline.graph_memory import BYTES_PER_EDGE
 from connectomics.pipeline.graph_stage import solve
-from connectomics.pipeline.input import open_input
+from connectomics.pipeline.input import NetworkInput, open_input
 from connectomics.pipeline.label_stage import PRODUCTS, build_pyramids, write_labels
 from connectomics.pipeline.network_stage import Target, run_network
 from connectomics.pipeline.resources import block_for_memory, open_pool, share_inference
 from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
-from connectomics.pipeline.stage import Stage
+from connectomics.pipeline.stage import Image, Stage
 from connectomics.pipeline.uncertainty_stage import make_way
 from connectomics.roi import IntTriple
 from connectomics.segmentation.calibration import Calibration
@@ -110,12 +111,20 @@ def segment_volume(
             target = Target.affinities("affinities", contract, channels, run_settings.gpu_per_worker)
             chosen = run_network(run, given, share, target, pool, progress, cascade)
             release_memory()
-            affinities = open_array(run.path, "affinities")
-            stage = Stage(run, grid, affinities, offsets, settings, pool, progress, calibration, chosen)
+            found, image = open_array(run.path, "affinities"), _image(given, settings)
+            stage = Stage(run, grid, found, offsets, settings, pool, progress, calibration, chosen, image)
             report = segment_affinities(stage) | computed_tiles(chosen)
         run.finish(report, (*KEPT, "affinities") if keep_affinities else KEPT)
         _clean_up(run, keep_affinities)
     return report
+
+
+def _image(given: NetworkInput, settings: SegmentationSettings) -> Image | None:
+    """The region's image, scaled as the network has it, where the segmentation looks at it."""
+    if not settings.grey_penalty:
+        return None
+    volume = given.region.volume
+    return Image(given.region, affine_for(given.model.contract, volume.read_box, volume.shape))
 
 
 def _clean_up(run: Run, keep_affinities: bool) -> None:

@@ -13,10 +13,12 @@ from connectomics.blockwise.output import Run
 from connectomics.blockwise.pool import Pool, Threads
 from connectomics.blockwise.progress import Progress, Silent
 from connectomics.blockwise.run import BlockFunction, run_blocks
+from connectomics.inference.normalisation import Affine
 from connectomics.io.files import write_atomically
 from connectomics.io.ome_zarr import open_array
 from connectomics.io.tables import read_table
 from connectomics.io.volume import Volume
+from connectomics.pipeline.region import Region
 from connectomics.pipeline.selection import Selection
 from connectomics.roi import IntTriple
 from connectomics.segmentation.calibration import UNCALIBRATED, Calibration
@@ -27,6 +29,26 @@ FRAGMENTS = "scratch/fragments"
 
 NODE_TO_FRAGMENT = "scratch/node_to_fragment"
 NODE_TO_SEGMENT = "scratch/node_to_segment"
+
+
+@dataclass(frozen=True)
+class Image:
+    """The image of a region as a network sees it.
+
+    Attributes
+    ----------
+    region : Region
+        Where it is.
+    affine : Affine
+        From its grey values to standard deviations from the mean.
+    """
+
+    region: Region
+    affine: Affine
+
+    def read_box(self, box: Box) -> NDArray[np.float32]:
+        """(z, y, x) of a box in voxels of the region."""
+        return self.affine.apply(self.region.volume.read_box(self.region.in_volume(box)))
 
 
 @dataclass(frozen=True)
@@ -53,6 +75,8 @@ class Stage:
         How sure the affinities are.
     computed : Selection, optional
         Which parts have affinities, where a cascade chose them; default: all.
+    image : Image, optional
+        What the affinities are of; needed for a grey penalty.
     """
 
     run: Run
@@ -64,6 +88,7 @@ class Stage:
     progress: Progress
     calibration: Calibration = UNCALIBRATED
     computed: Selection | None = None
+    image: Image | None = None
 
     def empty(self, box: Box) -> bool:
         """True where a cascade left the whole box out."""

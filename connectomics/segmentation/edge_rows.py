@@ -87,6 +87,18 @@ class EdgeRows:
         touching = self.rows["contacts"] > 0
         return self if touching.all() else self.taken(np.flatnonzero(touching))
 
+    def weakened(self, by: NDArray[np.int64], floor: int = 0) -> "EdgeRows":
+        """The edges with their affinities lowered by so many steps of 8 bits each, none below 0.
+
+        Their spread stays what it was. `floor`: see `Histograms.weakened`.
+        """
+        rows, before = self.rows.copy(), self.rows["total"]
+        rows["total"] = now = np.maximum(0, before - by * rows["count"])
+        lost = (before - now) / np.maximum(1, rows["count"]) * (before + now)
+        rows["squares"] = np.maximum(0, rows["squares"] - np.rint(lost).astype(np.int64))
+        histogram = None if self.histogram is None else self.histogram.weakened(by, floor)
+        return EdgeRows(rows, histogram, self.places)
+
     def middle(self) -> NDArray[np.float64]:
         """(E, 3) the middle of each contact, zyx, in voxels from the volume's low corner; needs `places`."""
         if self.places is None:

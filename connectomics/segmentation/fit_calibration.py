@@ -72,13 +72,15 @@ class Evidence:
         offsets: Sequence[IntTriple],
         settings: SegmentationSettings,
         scored: Box,
+        image: NDArray[np.float32] | None = None,
     ) -> None:
         """Segment a volume, and compare its edges with the labels.
 
         Only edges whose smaller fragment lies for more than half inside the box `scored` are taken: labels
-        outside may be those that the network was fitted to. The larger fragment may reach far beyond.
+        outside may be those that the network was fitted to. The larger fragment may reach far beyond. `image`
+        is needed where the settings have a grey penalty, see `segment_array`.
         """
-        fragments, graph = fragment_graph(affinities, offsets, settings)
+        fragments, graph = fragment_graph(affinities, offsets, settings, image)
         count = int(fragments.max(initial=0))
         sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=count + 1)
         tree = agglomerate(graph, count, settings.linkage, settings.threshold)

@@ -72,6 +72,16 @@ class Histograms:
         lumped = Histograms(self.length, np.maximum(self.value, floor), self.times)
         return lumped.summed(np.arange(len(self.length)), np.arange(len(self.length)))
 
+    def weakened(self, by: NDArray[np.int64], floor: int = 0) -> "Histograms":
+        """The same with all affinities of each edge lowered by what is said for it.
+
+        None falls below `floor`, to which affinities may have been `lumped`; those already there stay.
+        """
+        own = np.repeat(by, self.length)
+        lowered = np.maximum(self.value - own, np.minimum(self.value, floor)).astype(np.uint8)
+        each = np.arange(len(self.length))
+        return Histograms(self.length, lowered, self.times).summed(each, each)
+
     def summed(self, order: NDArray[np.int64], starts: NDArray[np.int64]) -> "Histograms":
         """One histogram for each group: group g adds up the edges ``order[starts[g]:starts[g + 1]]``."""
         ends = np.append(starts[1:], len(order)).astype(np.int64)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from connectomics.segmentation.edge_rows import EdgeRows, concatenate_rows, rows_of_block
 from connectomics.segmentation.edges import BlockEdges
+from connectomics.segmentation.grey import penalties
 from connectomics.segmentation.histograms import Histograms
 
 
@@ -61,7 +62,12 @@ class RegionGraph:
         return self.count.astype(np.float32)
 
 
-def merge_edges(parts: Sequence[BlockEdges], node_to_fragment: NDArray[np.uint64]) -> RegionGraph:
+def merge_edges(
+    parts: Sequence[BlockEdges],
+    node_to_fragment: NDArray[np.uint64],
+    grey: NDArray[np.int64] | None = None,
+    per_deviation: float = 0.0,
+) -> RegionGraph:
     """Add the edges of all blocks up.
 
     Pairs of nodes that are one fragment drop out, and so do pairs that only long-range offsets join:
@@ -73,6 +79,11 @@ def merge_edges(parts: Sequence[BlockEdges], node_to_fragment: NDArray[np.uint64
         One per block; either all with a histogram or none.
     node_to_fragment
         (nodes,) uint64, see `connectomics.segmentation.stitching.resolve`.
+    grey, per_deviation
+        How grey the fragments are and what a difference costs, see `connectomics.segmentation.grey`.
     """
     named = [rows_of_block(part, node_to_fragment[part.u], node_to_fragment[part.v]) for part in parts]
-    return RegionGraph.from_rows(concatenate_rows(named).added_up().touching())
+    rows = concatenate_rows(named).added_up().touching()
+    if grey is not None:
+        rows = rows.weakened(penalties(rows.rows["u"], rows.rows["v"], grey, per_deviation))
+    return RegionGraph.from_rows(rows)

@@ -36,6 +36,10 @@ class SegmentationSettings(Settings):
     or the percentile that 90% or 95% of them do not exceed (a few strong places suffice; for thin necks)."""
     threshold: float = Field(0.5, ge=0, le=1)
     """Segments are merged, the strongest pair first, while their affinity is above this."""
+    grey_penalty: float = Field(0.0, ge=0, le=4)
+    """Affinity that an edge loses for each standard deviation of the image by which its two fragments differ
+    in their mean grey value inside; 0: the image is not looked at. For EM, where cytoplasm differs from cell
+    to cell; no use where all objects are equally bright."""
     long_range: bool = False
     """Measure edges with the long-range affinities too, not only between nearest neighbours."""
     min_object: int = Field(0, ge=0)

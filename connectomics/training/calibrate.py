@@ -66,13 +66,15 @@ def calibrate(contract: Contract, predict: Predict, settings: TrainSettings, cac
     """
     evidence = Evidence()
     segmentation = SegmentationSettings.parse(contract.segmentation, "contract: segmentation")
+    whole = (slice(None),) * 3
     for source in calibration_sources(settings, cache):
         z, y, x = source.score
         asked = torch.full_like(source.labels, UNLABELLED)
         asked[z, y, x] = erode_borders(source.labels, settings.targets.erosion)[z, y, x]
         affinities, labels = predict(source), source.labels.numpy()
         evidence.add_voxels(affinities, asked.numpy(), contract.offsets)
-        evidence.add_edges(affinities, labels, contract.offsets, segmentation, (z, y, x))
+        image = source.normalised(whole) if segmentation.grey_penalty else None
+        evidence.add_edges(affinities, labels, contract.offsets, segmentation, (z, y, x), image)
     tables = evidence.calibration()
     if tables and EDGE_KEY not in tables:
         _log.warning("too few edges on the validation volumes: their uncertainty stays uncalibrated.")

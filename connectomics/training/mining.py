@@ -125,7 +125,8 @@ def _find(module: AffinityTraining, source: Source, low: Sequence[int], high: Se
     offsets = settings.targets.offsets
     affinities = predict_source(module.average, part, divisor_of(settings.network), len(offsets))
     segmentation = SegmentationSettings.parse(settings.validation.segmentation)
-    segments = segment_array(affinities, offsets, segmentation)[3]
+    image = source.normalised(box) if segmentation.grey_penalty else None
+    segments = segment_array(affinities, offsets, segmentation, image)[3]
     labels = source.labels[box].cpu().numpy() if source.traces is None else source.traces[box].clip(0)
     places = find_places(segments, labels, affinities, settings.data.voxel_size)
     return replace(places, voxels=places.voxels + np.array(low, np.int32))

@@ -22,6 +22,7 @@ def pseudo_labels(
     offsets: Sequence[IntTriple],
     traces: Labels,
     settings: SegmentationSettings,
+    image: NDArray[np.float32] | None = None,
     thresholds: Sequence[float] = (0.9, 0.8, 0.7, 0.6, 0.5),
 ) -> NDArray[np.int32]:
     """Name what the network found by the skeletons that run through it.
@@ -40,6 +41,8 @@ def pseudo_labels(
         (z, y, x) from `draw_traces`.
     settings
         How to make fragments, and the linkage.
+    image
+        See `segment_array`.
     thresholds
         From certain to less so.
 
@@ -48,7 +51,7 @@ def pseudo_labels(
     ndarray of int32, (z, y, x)
         Numbers of the skeletons; 0 where the network is sure of a border, -1 = unknown.
     """
-    fragments, graph = fragment_graph(affinities, offsets, settings)
+    fragments, graph = fragment_graph(affinities, offsets, settings, image)
     count = int(fragments.max(initial=0))
     touched = np.unique(np.stack((fragments[traces > 0].astype(np.int64), traces[traces > 0])), axis=1)
     names = np.zeros(count + 1, np.int64)

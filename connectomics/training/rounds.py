@@ -88,10 +88,9 @@ class Rounds(Callback):
                     divisor_of(settings.network),
                     len(settings.targets.offsets),
                 )
-                traces = source.traces[outer]
-                labels[core] = pseudo_labels(affinities, settings.targets.offsets, traces, segmentation)[
-                    inner
-                ]
+                traces, offsets = source.traces[outer], settings.targets.offsets
+                image = source.normalised(outer) if segmentation.grey_penalty else None
+                labels[core] = pseudo_labels(affinities, offsets, traces, segmentation, image)[inner]
             found.append(labels)
         return found
 

@@ -62,6 +62,10 @@ class Source:
         """The same source on a device."""
         return replace(self, raw=self.raw.to(device), labels=self.labels.to(device))
 
+    def normalised(self, box: tuple[slice, ...]) -> NDArray[np.float32]:
+        """What a network sees of a box, (z, y, x)."""
+        return ((self.raw[box].float() - self.mean) / self.std).cpu().numpy()
+
 
 def make_source(
     raw: NDArray[np.generic],

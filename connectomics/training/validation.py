@@ -126,7 +126,8 @@ def _vois(
     settings = SegmentationSettings.parse(values)
     truth = source.labels[source.score].cpu().numpy().clip(0).astype(np.uint64)
     rows = []
-    for _, labels in at_thresholds(affinities, offsets, settings, thresholds):
+    image = source.normalised(source.score) if settings.grey_penalty else None
+    for _, labels in at_thresholds(affinities, offsets, settings, thresholds, image):
         table = VoiTable()
         table.add(labels, truth)
         scores = table.scores()

@@ -1,6 +1,7 @@
 """The global step in many small parts against the whole at once, and what travels to the workers."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.output import open_run
 from connectomics.blockwise.pool import Threads
 from connectomics.blockwise.progress import Silent
+from connectomics.inference.normalisation import Affine
 from connectomics.io.ome_zarr import create_array, open_array
 from connectomics.io.row_files import DEALT, RowFiles
 from connectomics.io.tables import read_table, write_table
 from connectomics.pipeline import edge_files, graph_stage, numbering
+from connectomics.pipeline.region import Region
 from connectomics.pipeline.segment import segment_affinities
-from connectomics.pipeline.stage import NODE_TO_FRAGMENT, Nodes, Stage
+from connectomics.pipeline.stage import NODE_TO_FRAGMENT, Image, Nodes, Stage
 from connectomics.segmentation.calibration import UNCALIBRATED
 from connectomics.segmentation.edges import block_edges
 from connectomics.segmentation.region_graph import merge_edges
@@ -23,6 +26,7 @@ from connectomics.segmentation.whole import segment_array
 
 NEAREST = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 SHAPE = (64, 64, 96)
+WHOLE = tuple(slice(0, n) for n in SHAPE)
 LAYOUT = {"voxel_size": (3.0, 2.0, 1.0), "offset": (100.0, 0.0, -7.0)}
 
 
@@ -35,6 +39,14 @@ def affinities():
     return np.clip(140 + 90 * rough / rough.std(), 0, 255).astype(np.uint8)
 
 
+def patches():
+    """An image whose grey values differ from place to place, as cytoplasm does."""
+    from scipy.ndimage import gaussian_filter
+
+    rough = gaussian_filter(np.random.default_rng(1).standard_normal(SHAPE), 8)
+    return (rough / rough.std()).astype(np.float32)
+
+
 @contextmanager
 def a_run(folder, affinities):
     with open_run(folder / "out.zarr", "segment", {}, []) as run:
@@ -45,12 +57,18 @@ def a_run(folder, affinities):
         yield run
 
 
-def segmented(folder, affinities, settings, block, pool=None, calibration=UNCALIBRATED):
+def segmented(folder, affinities, settings, block, pool=None, calibration=UNCALIBRATED, image=None):
     """The report, and everything written."""
     grid = Grid(affinities.shape[1:], (block,) * 3)
     with a_run(folder, affinities) as run:
         volume = open_array(run.path, "affinities")
         stage = Stage(run, grid, volume, NEAREST, settings, pool or Threads(2), Silent(), calibration)
+        if image is not None:
+            source = create_array(
+                run.path, "image", shape=image.shape, dtype=np.float32, chunks=(32, 32, 32), **LAYOUT
+            )
+            source.write_box(WHOLE, image)
+            stage = replace(stage, image=Image(Region(source, WHOLE), Affine(0.0, 1.0)))
         report = segment_affinities(stage)
         names = ("edges", "mean", "std", "size", "p_wrong", "position", "voxels")
         written = {
@@ -62,10 +80,19 @@ def segmented(folder, affinities, settings, block, pool=None, calibration=UNCALI
     return report, written
 
 
+@pytest.mark.parametrize("penalty", [0.0, 0.2])
 @pytest.mark.parametrize(("linkage", "threshold"), [("mean", 0.5), ("median", 0.5), ("percentile90", 0.9)])
-def test_small_parts_give_what_the_whole_gives(affinities, tmp_path, monkeypatch, linkage, threshold):
-    settings = SegmentationSettings(linkage=linkage, max_distance=8, threshold=threshold, min_object=3)
-    fragments, graph, lut, segmentation = segment_array(affinities, NEAREST, settings)
+def test_small_parts_give_what_the_whole_gives(
+    affinities, tmp_path, monkeypatch, linkage, threshold, penalty
+):
+    settings = SegmentationSettings(
+        linkage=linkage, max_distance=8, threshold=threshold, min_object=3, grey_penalty=penalty
+    )
+    image = patches() if penalty else None
+    fragments, graph, lut, segmentation = segment_array(affinities, NEAREST, settings, image)
+    if penalty:
+        without = segment_array(affinities, NEAREST, settings.model_copy(update={"grey_penalty": 0.0}))
+        assert len(np.unique(without[2])) < len(np.unique(lut)), "test invalid: the penalty changes nothing"
     for module, name, value in (
         (edge_files, "FRAGMENTS_PER_PART", 40),
         (graph_stage, "BATCH_EDGES", 40),
@@ -74,7 +101,7 @@ def test_small_parts_give_what_the_whole_gives(affinities, tmp_path, monkeypatch
         (numbering, "SHARD", 32),
     ):
         monkeypatch.setattr(module, name, value)
-    report, written = segmented(tmp_path, affinities, settings, 32)
+    report, written = segmented(tmp_path, affinities, settings, 32, image=image)
     assert report["levels"] > 1, "test invalid: no component is large"
     assert report["fragments"] > 100 and report["fragments"] > report["segments"] > 3
     np.testing.assert_array_equal(written["labels/fragments"], fragments)
