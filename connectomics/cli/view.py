@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from pathlib import Path
 
 from connectomics.cli.options import REPORT, Report, deliver
 from connectomics.cli.session import session
@@ -19,16 +20,16 @@ BINDINGS = ("PySide6", "PyQt6", "PySide2", "PyQt5")
 def view(
     *volumes: str, voxel_size: tuple[float, float, float] | None = None, report: Report = REPORT
 ) -> None:
-    """Open volumes, outputs, skeletons and errors in napari, with the docks Run, Review and Score.
+    """Open volumes, outputs, skeletons and errors in napari, with the docks Run, Review, Score and Annotate.
 
     What `segment`, `predict` or `translate` wrote opens as one set of layers, with the volume that it was
-    made from. Needs the extra `napari`.
+    made from. A folder of `adapt select` opens as a list of crops to annotate. Needs the extra `napari`.
 
     Parameters
     ----------
     volumes
-        Paths or URLs of OME-Zarr, HDF5, TIFF, N5 or precomputed volumes, outputs, skeletons, or the CSV
-        file of score --errors.
+        Paths or URLs of OME-Zarr, HDF5, TIFF, N5 or precomputed volumes, outputs, skeletons, the CSV
+        file of score --errors, or one folder of crops to annotate.
     voxel_size
         Voxel size (nm, z y x) for volumes that carry none.
     """
@@ -37,14 +38,22 @@ def view(
     _check_there_is_a_viewer()
     from connectomics.pipeline.layer import on_one_grid
     from connectomics.pipeline.layers import open_layers
+    from connectomics.training.annotations import TODO, read_todo
 
+    folders = [name for name in volumes if (Path(name) / TODO).is_file()]
+    if len(folders) > 1:
+        raise InputError(f"view: {' and '.join(folders)}: one folder of crops is annotated at a time.")
     with session(report):
-        layers = on_one_grid([layer for volume in volumes for layer in open_layers(volume, voxel_size)])
+        if folders:
+            read_todo(Path(folders[0]))
+        shown = [name for name in volumes if name not in folders]
+        layers = on_one_grid([layer for volume in shown for layer in open_layers(volume, voxel_size)])
     _check_there_is_a_screen()
     if report.json_file is not None:
         quiet = report.model_copy(update={"quiet": True})
-        deliver({"layers": [layer.location for layer in layers]}, quiet, "view")
-    importlib.import_module(WINDOW).open_window(layers)
+        deliver({"layers": [*(layer.location for layer in layers), *folders]}, quiet, "view")
+    more = {"annotate": Path(folders[0])} if folders else {}
+    importlib.import_module(WINDOW).open_window(layers, **more)
 
 
 def _check_there_is_a_viewer() -> None:

@@ -25,7 +25,7 @@ def test_npe2_takes_the_manifest():
 def test_every_command_is_there():
     manifest = npe2.PluginManifest.from_file(MANIFEST)
     names = [command.python_name for command in manifest.contributions.commands]
-    assert len(names) == 5 and all(callable(import_python_name(name)) for name in names)
+    assert len(names) == 6 and all(callable(import_python_name(name)) for name in names)
 
 
 @pytest.mark.parametrize("path", sorted(PLUGIN.glob("*.py")), ids=lambda path: path.name)

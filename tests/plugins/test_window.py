@@ -48,7 +48,7 @@ def test_the_window_has_the_docks(viewer, reviewed, shoot):
     """As `open_window`, in the viewer of the tests."""
     viewer.open(str(reviewed), plugin="xray-connectomics")
     docks = window.add_docks(viewer)
-    assert set(docks) == {"Run", "Review", "Score"} and docks["Review"].isVisible()
+    assert set(docks) == {"Run", "Review", "Score", "Annotate"} and docks["Review"].isVisible()
     for theme in ("light", "dark"):
         viewer.theme = theme
         shoot(f"window-{theme}")

@@ -1,0 +1,23 @@
+"""What the Annotate dock says of crops."""
+
+from collections.abc import Sequence
+
+from connectomics.proofreading.annotating import CropState
+
+
+def crop_line(state: CropState) -> str:
+    """A crop and how far it is, in one line."""
+    parts = [state.state]
+    if state.painted:
+        parts.append(f"{100 * state.painted:.0f}% painted")
+    if state.traced:
+        parts.append(f"{state.traced} skeleton{'s' if state.traced > 1 else ''}")
+    if state.crop.use == "validation":
+        parts.append("kept to score with")
+    return f"{state.crop.name}: {', '.join(parts)}"
+
+
+def progress_line(folder: str, states: Sequence[CropState]) -> str:
+    """A folder, and how many of its crops are done."""
+    done = sum(state.state == "done" for state in states)
+    return f"{folder}: {done} of {len(states)} crops done"
