@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """From affinities on disk to level-0 labels on disk: Mvoxel/s, fragments per Mvoxel, VOI.
 
-    scripts/benchmark_postprocessing.py OUT.zarr/affinities --model fib25-em [--truth LABELS]
+    scripts/benchmark_postprocessing.py OUT.zarr/affinities --model fib25-em [--raw IMAGE] [--truth LABELS]
 
 OUT.zarr comes from `connectomics segment ... --keep-affinities`. The affinities are processed twice; the
 first run, which compiles and warms the file cache, is not counted. The pyramid is not part of the time.
@@ -23,9 +23,10 @@ from connectomics.pipeline.edge_stage import collect_edges
 from connectomics.pipeline.fragment_stage import make_fragments
 from connectomics.pipeline.graph_stage import solve
 from connectomics.pipeline.label_stage import write_labels
+from connectomics.pipeline.region import select_region
 from connectomics.pipeline.resources import thread_count
-from connectomics.pipeline.segment import segmentation_grid, segmentation_settings, used_offsets
-from connectomics.pipeline.settings import RunSettings
+from connectomics.pipeline.segment import looked_at, segmentation_grid, segmentation_settings, used_offsets
+from connectomics.pipeline.settings import RegionSettings, RunSettings
 from connectomics.pipeline.stage import Stage
 from connectomics.segmentation.fragments import required_halo
 
@@ -38,14 +39,19 @@ def main() -> None:
     run_settings = RunSettings(workers=options.workers, block=options.block)
     grid = segmentation_grid(affinities.shape, settings, int(options.memory * 1e9), run_settings)
     offsets = used_offsets(model, settings)
+    image = None
+    if settings.grey_penalty and options.raw is None:
+        raise SystemExit("--raw: this model's segmentation looks at the image; name it.")
+    if settings.grey_penalty:
+        raw = open_volume(options.raw, options.voxel_size)
+        image = looked_at(select_region(raw, RegionSettings()), model, settings)
     for warm in (False, True):
         with (
             tempfile.TemporaryDirectory(dir=options.scratch) as folder,
             open_run(Path(folder) / "out.zarr", "segment", {"benchmark": warm}, []) as run,
         ):
-            stage = Stage(
-                run, grid, affinities, offsets, settings, Threads(thread_count(run_settings)), Silent()
-            )
+            pool = Threads(thread_count(run_settings))
+            stage = Stage(run, grid, affinities, offsets, settings, pool, Silent(), image=image)
             seconds = run_stages(stage)
             if warm:
                 print(json.dumps(report(stage, seconds, options), indent=1))
@@ -90,6 +96,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("affinities")
     parser.add_argument("--model", required=True)
+    parser.add_argument("--raw", help="the image, where the model's segmentation has a grey penalty")
     parser.add_argument("--truth")
     parser.add_argument("--voxel-size", nargs=3, type=float)
     parser.add_argument("--memory", type=float, default=4.0, help="GB")

@@ -20,9 +20,10 @@ from connectomics.pipeline.edge_stage import collect_edges
 from connectomics.pipeline.fragment_stage import make_fragments
 from connectomics.pipeline.graph_memory import BYTES_PER_EDGE
 from connectomics.pipeline.graph_stage import solve
-from connectomics.pipeline.input import NetworkInput, open_input
+from connectomics.pipeline.input import open_input
 from connectomics.pipeline.label_stage import PRODUCTS, build_pyramids, write_labels
 from connectomics.pipeline.network_stage import Target, run_network
+from connectomics.pipeline.region import Region
 from connectomics.pipeline.resources import block_for_memory, open_pool, share_inference
 from connectomics.pipeline.selection import computed_tiles
 from connectomics.pipeline.settings import RegionSettings, RunSettings
@@ -111,20 +112,12 @@ def segment_volume(
             target = Target.affinities("affinities", contract, channels, run_settings.gpu_per_worker)
             chosen = run_network(run, given, share, target, pool, progress, cascade)
             release_memory()
-            found, image = open_array(run.path, "affinities"), _image(given, settings)
+            found, image = open_array(run.path, "affinities"), looked_at(given.region, given.model, settings)
             stage = Stage(run, grid, found, offsets, settings, pool, progress, calibration, chosen, image)
             report = segment_affinities(stage) | computed_tiles(chosen)
         run.finish(report, (*KEPT, "affinities") if keep_affinities else KEPT)
         _clean_up(run, keep_affinities)
     return report
-
-
-def _image(given: NetworkInput, settings: SegmentationSettings) -> Image | None:
-    """The region's image, scaled as the network has it, where the segmentation looks at it."""
-    if not settings.grey_penalty:
-        return None
-    volume = given.region.volume
-    return Image(given.region, affine_for(given.model.contract, volume.read_box, volume.shape))
 
 
 def _clean_up(run: Run, keep_affinities: bool) -> None:
@@ -164,6 +157,13 @@ def calibration_of(model: Model, settings: SegmentationSettings) -> Calibration:
     """The model's calibration; that of edges fits the segmentation settings of its contract alone."""
     own = segmentation_settings(model, {})
     return Calibration.parse(model.contract.calibration, fits=settings == own)
+
+
+def looked_at(region: Region, model: Model, settings: SegmentationSettings) -> Image | None:
+    """The image of a region, scaled as the network has it, where the segmentation looks at it."""
+    if not settings.grey_penalty:
+        return None
+    return Image(region, affine_for(model.contract, region.volume.read_box, region.volume.shape))
 
 
 def segmentation_grid(

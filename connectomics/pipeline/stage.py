@@ -13,6 +13,7 @@ from connectomics.blockwise.output import Run
 from connectomics.blockwise.pool import Pool, Threads
 from connectomics.blockwise.progress import Progress, Silent
 from connectomics.blockwise.run import BlockFunction, run_blocks
+from connectomics.errors import InputError
 from connectomics.inference.normalisation import Affine
 from connectomics.io.files import write_atomically
 from connectomics.io.ome_zarr import open_array
@@ -89,6 +90,10 @@ class Stage:
     calibration: Calibration = UNCALIBRATED
     computed: Selection | None = None
     image: Image | None = None
+
+    def __post_init__(self) -> None:
+        if self.settings.grey_penalty and self.image is None:
+            raise InputError("segmentation: a grey_penalty needs the image that the affinities are of.")
 
     def empty(self, box: Box) -> bool:
         """True where a cascade left the whole box out."""

@@ -1,7 +1,6 @@
 """The global step in many small parts against the whole at once, and what travels to the workers."""
 
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from connectomics.blockwise.grid import Grid
 from connectomics.blockwise.output import open_run
 from connectomics.blockwise.pool import Threads
 from connectomics.blockwise.progress import Silent
+from connectomics.errors import InputError
 from connectomics.inference.normalisation import Affine
 from connectomics.io.ome_zarr import create_array, open_array
 from connectomics.io.row_files import DEALT, RowFiles
@@ -62,13 +62,15 @@ def segmented(folder, affinities, settings, block, pool=None, calibration=UNCALI
     grid = Grid(affinities.shape[1:], (block,) * 3)
     with a_run(folder, affinities) as run:
         volume = open_array(run.path, "affinities")
-        stage = Stage(run, grid, volume, NEAREST, settings, pool or Threads(2), Silent(), calibration)
+        seen = None
         if image is not None:
             source = create_array(
                 run.path, "image", shape=image.shape, dtype=np.float32, chunks=(32, 32, 32), **LAYOUT
             )
             source.write_box(WHOLE, image)
-            stage = replace(stage, image=Image(Region(source, WHOLE), Affine(0.0, 1.0)))
+            seen = Image(Region(source, WHOLE), Affine(0.0, 1.0))
+        pool = pool or Threads(2)
+        stage = Stage(run, grid, volume, NEAREST, settings, pool, Silent(), calibration, image=seen)
         report = segment_affinities(stage)
         names = ("edges", "mean", "std", "size", "p_wrong", "position", "voxels")
         written = {
@@ -114,6 +116,11 @@ def test_small_parts_give_what_the_whole_gives(
     np.testing.assert_array_equal(written["region_graph/voxels"], voxels)
     middle = (graph.middle * LAYOUT["voxel_size"] + LAYOUT["offset"]).astype(np.float32)
     np.testing.assert_array_equal(written["region_graph/position"], middle)
+
+
+def test_a_penalty_without_an_image_is_refused(affinities, tmp_path):
+    with pytest.raises(InputError, match="needs the image"):
+        segmented(tmp_path, affinities, SegmentationSettings(max_distance=8, grey_penalty=0.1), 32)
 
 
 def test_an_edge_knows_where_its_contact_is():
