@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from connectomics.errors import OutputExistsError
+from connectomics.io.files import REPORT_OF
 from connectomics.io.place import local_path
 from connectomics.pipeline.settings import MemorySettings, PoolSettings, RegionSettings, RunSettings
 from connectomics.settings import Settings
@@ -40,9 +41,6 @@ MEMORY = MemorySettings()
 POOL = PoolSettings()
 REPORT = ReportSettings()
 
-MARK = "report_of"
-"""The key of a report that says of which command it is: what has none is never written over."""
-
 
 def deliver(
     report: Mapping[str, Any],
@@ -67,7 +65,7 @@ def deliver(
             console.print(line)
     if path is not None:
         try:
-            path.write_text(json.dumps({**report, MARK: title}, indent=2) + "\n")
+            path.write_text(json.dumps({**report, REPORT_OF: title}, indent=2) + "\n")
         except OSError as error:
             raise OutputExistsError(f"--json {path}: cannot write it: {error}.") from None
 
@@ -95,10 +93,10 @@ def _is_report(path: Path) -> bool:
     """An empty file, or a report: an object in JSON that says so."""
     try:
         text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if text.strip() else {MARK: ""}
+        values = json.loads(text) if text.strip() else {REPORT_OF: ""}
     except (OSError, ValueError):
         return False
-    return isinstance(values, dict) and MARK in values
+    return isinstance(values, dict) and REPORT_OF in values
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 
 from connectomics.io.place import Place, RemotePath
 
+REPORT_OF = "report_of"
+"""The key of a report that says of which command it is: JSON without it is never written over by one."""
+
 
 def write_atomically(path: Place, data: bytes, *, durable: bool = True) -> None:
     """Write `data` so that a reader sees the old file or the new one, never a part.

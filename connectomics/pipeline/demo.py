@@ -10,7 +10,7 @@ from connectomics.blockwise.peak import PeakMemory
 from connectomics.blockwise.progress import Progress
 from connectomics.evaluation.settings import CompareSettings
 from connectomics.inference.settings import InferenceSettings
-from connectomics.io.files import write_json
+from connectomics.io.files import REPORT_OF, write_json
 from connectomics.phantom.settings import PhantomSettings
 from connectomics.pipeline.evaluate import evaluate_segmentation
 from connectomics.pipeline.phantom import write_phantom
@@ -64,5 +64,5 @@ def run_demo(output: Path, seed: int, run_settings: RunSettings, progress: Progr
     report |= {key: voxels[key] for key in ("voi_split", "voi_merge", "voi_sum")}
     report |= {"seconds": time.perf_counter() - began, "peak_bytes": memory.peak_bytes}
     report["versions"] = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    write_json(output / "report.json", report | {"report_of": "demo"})
+    write_json(output / "report.json", report | {REPORT_OF: "demo"})
     return report
