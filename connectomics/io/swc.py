@@ -60,6 +60,8 @@ def read_swc_folder(folder: Path) -> Skeletons:
 def write_swc_folder(folder: str | Place, skeletons: Skeletons) -> None:
     """Write one ``<id>.swc`` for each skeleton id; the folder appears whole or not at all.
 
+    Nodes keep their order where each comes after its parent, as readers expect; else parents come first.
+
     Raises
     ------
     OutputExistsError
@@ -67,13 +69,15 @@ def write_swc_folder(folder: str | Place, skeletons: Skeletons) -> None:
     InputError
         A skeleton has a cycle, or an edge joins two ids: SWC can hold neither.
     """
-    parents = _parents(skeletons)
+    parents, visited = _parents(skeletons)
     order = np.argsort(skeletons.ids, kind="stable")
     ids, starts = np.unique(skeletons.ids[order], return_index=True)
     number = np.empty(len(order), np.int64)
     with appearing(folder) as staged:
         staged.mkdir()
         for skeleton_id, members in zip(ids, np.split(order, starts[1:]), strict=False):
+            if (parents[members] > members).any():
+                members = members[np.argsort(visited[members])]
             number[members] = np.arange(1, len(members) + 1)
             lines = [_line(skeletons, node, number, parents) for node in members]
             (staged / f"{skeleton_id}.swc").write_text("\n".join(["# x y z radius in nm", *lines, ""]))
@@ -86,29 +90,30 @@ def _line(skeletons: Skeletons, node: int, number: NDArray[np.int64], parents: N
     return f"{number[node]} {_UNDEFINED} {x} {y} {z} {radius if radius > 0 else 0.0!r} {parent}"
 
 
-def _parents(skeletons: Skeletons) -> NDArray[np.int64]:
-    """Parent of each node when every tree hangs from its first node, -1 for that node."""
+def _parents(skeletons: Skeletons) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Parent of each node when every tree hangs from its first node, -1 for that node; when it was visited."""
     neighbours: list[list[int]] = [[] for _ in range(len(skeletons))]
     for a, b in skeletons.edges.tolist():
         if skeletons.ids[a] != skeletons.ids[b]:
             raise InputError(f"skeletons: an edge joins ids {skeletons.ids[a]} and {skeletons.ids[b]}.")
         neighbours[a].append(b)
         neighbours[b].append(a)
-    parents = np.full(len(skeletons), -2, np.int64)
+    parents, visited, count = np.full(len(skeletons), -2, np.int64), np.zeros(len(skeletons), np.int64), 0
     for root in range(len(skeletons)):
         if parents[root] != -2:
             continue
         parents[root] = -1
         stack = [root]
         while stack:
-            node = stack.pop()
+            node, count = stack.pop(), count + 1
+            visited[node] = count
             for other in neighbours[node]:
                 if parents[other] == -2:
                     parents[other] = node
                     stack.append(other)
     if np.count_nonzero(parents >= 0) != len(skeletons.edges):
         raise InputError("skeletons: there is a cycle or a double edge, which SWC cannot hold.")
-    return parents
+    return parents, visited
 
 
 def _read(path: Path, skeleton_id: int) -> Skeletons:

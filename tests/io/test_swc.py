@@ -1,5 +1,7 @@
 """SWC: x y z to zyx, file order, and what it cannot hold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,6 +39,22 @@ def test_round_trip_is_exact(tmp_path_factory, parents, seed):
         assert (found.nodes == drawn.nodes).all() and (found.ids == 1).all()
         assert np.array_equal(found.radii, drawn.radii, equal_nan=True)
         assert undirected(found) == undirected(drawn)
+
+
+@given(st.permutations(range(12)), st.integers(0, 99))
+@settings(deadline=None, max_examples=30)
+def test_parents_come_first(tmp_path_factory, order, seed):
+    """Whatever the order of the nodes: a branched tree, renumbered."""
+    ends = [(order[i], order[(i - 1) // 2]) for i in range(1, 12)]
+    drawn = replace(tree([-1] * 12, seed=seed), edges=np.array(ends, np.int64))
+    folder = tmp_path_factory.mktemp("swc") / "s"
+    write_swc(folder, drawn)
+    rows = [line.split() for line in (folder / "1.swc").read_text().splitlines() if line[0] != "#"]
+    assert [int(row[0]) for row in rows] == list(range(1, 13))
+    assert all(int(row[-1]) < int(row[0]) for row in rows)
+    found, where = read_skeletons(folder), {tuple(node): i for i, node in enumerate(drawn.nodes)}
+    back = [where[tuple(node)] for node in found.nodes]
+    assert {tuple(sorted((back[a], back[b]))) for a, b in found.edges} == undirected(drawn)
 
 
 def test_columns_and_comments(tmp_path):
