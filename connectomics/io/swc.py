@@ -91,7 +91,7 @@ def _line(skeletons: Skeletons, node: int, number: NDArray[np.int64], parents: N
 
 
 def _parents(skeletons: Skeletons) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Parent of each node when every tree hangs from its first node, -1 for that node; when it was visited."""
+    """Parent of each node where trees hang from their first nodes, -1 for those; when each was visited."""
     neighbours: list[list[int]] = [[] for _ in range(len(skeletons))]
     for a, b in skeletons.edges.tolist():
         if skeletons.ids[a] != skeletons.ids[b]:
