@@ -49,6 +49,7 @@ GRID = {
     "grow": [20],
     "linkage": ["mean", "median", "percentile90", "percentile95"],
     "long_range": [False, True],
+    "grey_penalty": [0.0, 0.2],
 }
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
 
