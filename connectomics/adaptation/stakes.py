@@ -126,8 +126,8 @@ def _doubt(
     calibration: Calibration,
 ) -> NDArray[np.float32]:
     if calibration.edges is None:
-        return edge_uncertainty(graph.mean, segmentation.threshold)
+        return edge_uncertainty(np.maximum(0, graph.mean - graph.penalty), segmentation.threshold)
     around = Surroundings(sizes, lut)
     around.add(graph.edges, graph.mean, graph.size)
-    features = edge_features(graph.edges, graph.mean, graph.std, graph.size, around)
+    features = edge_features(graph.edges, graph.mean, graph.std, graph.size, around, graph.penalty)
     return calibrated_edge_uncertainty(features, calibration.edges)

@@ -22,6 +22,9 @@ from connectomics.segmentation.region_graph import RegionGraph
 
 GRAPH = "region_graph"
 
+PENALTY = "penalty"
+"""Table of what each edge loses in agglomeration by its grey values; only where the settings ask for it."""
+
 FOLDER = "scratch/graph"
 
 STEP = "global step"
@@ -165,25 +168,30 @@ def _write_graph(stage: Stage, files: EdgeFiles, grey: NDArray[np.int64] | None)
     total = sum(len(part) for part in files)
     folder = stage.run.path / GRAPH
     tables = {"edges": create_table(folder, "edges", (total, 2), np.uint64, CHUNK)}
-    for name in ("mean", "std", "size"):
+    for name in ("mean", "std", "size", *(() if grey is None else (PENALTY,))):
         tables[name] = create_table(folder, name, (total,), np.float32, CHUNK)
     position = create_table(folder, "position", (total, 3), np.float32, CHUNK)
     numbered = RowFiles(files.files.folder, {n: d for n, d in files.files.columns.items() if n != "places"})
     voxel_size, offset = stage.local_labels().voxel_size, stage.local_labels().offset
-    lumped = int(255.0 * stage.settings.threshold)
     start = 0
     for number, part in enumerate(files):
-        if grey is not None:
-            lost = penalties(part.rows["u"], part.rows["v"], grey, stage.settings.grey_penalty)
-            part = part.weakened(lost, lumped)
         here = slice(start, start + len(part))
+        lost = _lost(stage, part, grey)
         if len(part):
-            graph = RegionGraph.from_rows(part)
+            graph = RegionGraph.from_rows(part, lost)
             for name in tables:
                 tables[name][here] = getattr(graph, name)
             position[here] = (part.middle() * voxel_size + offset).astype(np.float32)
         part.rows["first"] = np.arange(here.start, here.stop)
-        numbered.write(number, "numbered", part.arrays())
+        kept = part if lost is None else part.weakened(lost, int(255.0 * stage.settings.threshold))
+        numbered.write(number, "numbered", kept.arrays())
         start = here.stop
     files.files.drop(files.version)
     files.files, files.version = numbered, "numbered"
+
+
+def _lost(stage: Stage, part: EdgeRows, grey: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    """What the edges of a part lose by the grey values of their ends."""
+    if grey is None:
+        return None
+    return penalties(part.rows["u"], part.rows["v"], grey, stage.settings.grey_penalty)

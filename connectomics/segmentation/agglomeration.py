@@ -79,7 +79,7 @@ def agglomerate(graph: RegionGraph, fragments: int, linkage: Linkage, threshold:
     percent = PERCENTS.get(linkage)
     if percent is not None and graph.histogram is None:
         raise InputError(f"agglomeration: the {linkage} needs edges measured with histograms.")
-    level = 255.0 * threshold
+    level, graph = 255.0 * threshold, graph.weakened()
     edges = graph.edges.astype(_index_type(len(graph.edges), fragments))
     bins = _bins(graph.histogram if percent else None, level)
     sums = graph.count.copy(), graph.total.copy()

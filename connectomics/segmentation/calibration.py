@@ -24,6 +24,8 @@ UNDECIDED_KEY = "edge_undecided"
 COUNTS_KEY = "edge_counts"
 """What the model was fitted to: edges, those between two fragments of one object, those decided wrongly."""
 
+OF_FEATURES = (EDGE_KEY, *RANGE_KEYS)
+
 LENGTHS = {
     **dict.fromkeys(VOXEL_KEYS, 256),
     EDGE_KEY: 1 + len(FEATURES),
@@ -62,6 +64,8 @@ class Calibration:
         """
         tables = {key: np.array(values[key], np.float64) for key in LENGTHS if values and key in values}
         for key, table in tables.items():
+            if key in OF_FEATURES and len(table) == LENGTHS[key] - 1:  # from before there was a penalty
+                tables[key] = table = np.append(table, 0.0)
             if len(table) != LENGTHS[key] or not np.isfinite(table).all():
                 raise ModelError(
                     f"contract: calibration.{key} must be {LENGTHS[key]} finite numbers, got {len(table)}. "

@@ -17,13 +17,15 @@ FEATURES = (
     "less_than_strongest",
     "less_than_weaker",
     "contact",
+    "penalty",
 )
 """affinity: logit of the mean. pairs: log of the voxel pairs. smaller, larger: log voxels of the two
 fragments. segment: log voxels of the smaller of the two segments. merged: 1 where the ends are one segment
 after agglomeration, else 0. affinity_if_merged: their product. spread: standard deviation of the affinities.
 less_than_strongest, less_than_weaker: how far the affinity is below that of the strongest edge of either
 fragment: of the one where it is further below, and of the other. contact: log share of the pairs in all
-pairs of the fragment that has fewer."""
+pairs of the fragment that has fewer. penalty: what the affinity loses in agglomeration because the ends are
+not equally grey."""
 
 MERGED = FEATURES.index("merged")
 
@@ -89,6 +91,7 @@ def edge_features(
     std: NDArray[np.float32],
     size: NDArray[np.float32],
     around: Surroundings,
+    penalty: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float64]:
     """The features of some edges.
 
@@ -102,6 +105,8 @@ def edge_features(
         (E,) voxel pairs.
     around
         Knows the fragments, and has been told of all edges.
+    penalty
+        (E,) what each edge loses by unlike greys, 0..1; None: nothing.
 
     Returns
     -------
@@ -126,6 +131,7 @@ def edge_features(
         "less_than_strongest": below[0],
         "less_than_weaker": below[1],
         "contact": np.log(size / np.minimum(around.pairs[u], around.pairs[v])),
+        "penalty": np.zeros(len(mean)) if penalty is None else penalty,
     }
     return np.stack([columns[name] for name in FEATURES], axis=1).astype(np.float64)
 

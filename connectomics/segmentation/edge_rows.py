@@ -90,12 +90,10 @@ class EdgeRows:
     def weakened(self, by: NDArray[np.int64], floor: int = 0) -> "EdgeRows":
         """The edges with their affinities lowered by so many steps of 8 bits each, none below 0.
 
-        Their spread stays what it was. `floor`: see `Histograms.weakened`.
+        Their squares stay what they were. `floor`: see `Histograms.weakened`.
         """
-        rows, before = self.rows.copy(), self.rows["total"]
-        rows["total"] = now = np.maximum(0, before - by * rows["count"])
-        lost = (before - now) / np.maximum(1, rows["count"]) * (before + now)
-        rows["squares"] = np.maximum(0, rows["squares"] - np.rint(lost).astype(np.int64))
+        rows = self.rows.copy()
+        rows["total"] = np.maximum(0, rows["total"] - by * rows["count"])
         histogram = None if self.histogram is None else self.histogram.weakened(by, floor)
         return EdgeRows(rows, histogram, self.places)
 

@@ -91,7 +91,7 @@ class Evidence:
         ends = graph.edges.view(np.int64)
         smaller = ends[np.arange(len(ends)), sizes[ends].argmin(axis=1)]
         known = (u > 0) & (v > 0) & (inside[smaller] > sizes[smaller] / 2)
-        features = edge_features(graph.edges, graph.mean, graph.std, graph.size, around)
+        features = edge_features(graph.edges, graph.mean, graph.std, graph.size, around, graph.penalty)
         self.features.append(features[known])
         self.same.append((u == v)[known])
         self.mean.append(graph.mean[known])

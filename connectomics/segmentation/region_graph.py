@@ -1,7 +1,7 @@
 """The region graph: fragments as nodes, and what the affinities between them say, merged over blocks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ class RegionGraph:
         How often each affinity occurs.
     middle : (E, 3) float64 or None
         The middle of each contact, zyx, in voxels from the volume's low corner.
+    lost : (E,) int64 or None
+        What each loses in agglomeration because its ends are not equally grey, in steps of 8 bits.
     """
 
     edges: NDArray[np.uint64]
@@ -34,20 +36,35 @@ class RegionGraph:
     squares: NDArray[np.int64]
     histogram: Histograms | None = None
     middle: NDArray[np.float64] | None = None
+    lost: NDArray[np.int64] | None = None
 
     @classmethod
-    def from_rows(cls, part: EdgeRows) -> "RegionGraph":
+    def from_rows(cls, part: EdgeRows, lost: NDArray[np.int64] | None = None) -> "RegionGraph":
         """The graph of rows that are added up."""
         rows = part.rows
         edges = np.stack([rows["u"], rows["v"]], axis=1).astype(np.uint64)
         count, total, squares = (rows[name].copy() for name in ("count", "total", "squares"))
         middle = None if part.places is None else part.middle()
-        return cls(edges, count, total, squares, part.histogram, middle)
+        return cls(edges, count, total, squares, part.histogram, middle, lost)
 
     @property
     def mean(self) -> NDArray[np.float32]:
         """Mean affinity of each edge, 0..1."""
         return (self.total / (255.0 * np.maximum(1, self.count))).astype(np.float32)
+
+    @property
+    def penalty(self) -> NDArray[np.float32]:
+        """What each edge loses in agglomeration, 0..1."""
+        lost = np.zeros(len(self.edges), np.int64) if self.lost is None else self.lost
+        return (lost / 255.0).astype(np.float32)
+
+    def weakened(self) -> "RegionGraph":
+        """The graph as it is agglomerated: every affinity less what its edge loses, none below 0."""
+        if self.lost is None:
+            return self
+        total = np.maximum(0, self.total - self.lost * self.count)
+        histogram = None if self.histogram is None else self.histogram.weakened(self.lost)
+        return replace(self, total=total, histogram=histogram, lost=None)
 
     @property
     def std(self) -> NDArray[np.float32]:
@@ -84,6 +101,5 @@ def merge_edges(
     """
     named = [rows_of_block(part, node_to_fragment[part.u], node_to_fragment[part.v]) for part in parts]
     rows = concatenate_rows(named).added_up().touching()
-    if grey is not None:
-        rows = rows.weakened(penalties(rows.rows["u"], rows.rows["v"], grey, per_deviation))
-    return RegionGraph.from_rows(rows)
+    lost = None if grey is None else penalties(rows.rows["u"], rows.rows["v"], grey, per_deviation)
+    return RegionGraph.from_rows(rows, lost)

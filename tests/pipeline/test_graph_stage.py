@@ -72,7 +72,8 @@ def segmented(folder, affinities, settings, block, pool=None, calibration=UNCALI
         pool = pool or Threads(2)
         stage = Stage(run, grid, volume, NEAREST, settings, pool, Silent(), calibration, image=seen)
         report = segment_affinities(stage)
-        names = ("edges", "mean", "std", "size", "p_wrong", "position", "voxels")
+        names = ["edges", "mean", "std", "size", "p_wrong", "position", "voxels"]
+        names += [] if image is None else ["penalty"]
         written = {
             name: read_table(run.path, name) for name in (*(f"region_graph/{n}" for n in names), "lut")
         }
@@ -109,7 +110,7 @@ def test_small_parts_give_what_the_whole_gives(
     np.testing.assert_array_equal(written["labels/fragments"], fragments)
     np.testing.assert_array_equal(written["labels/segmentation"], segmentation)
     np.testing.assert_array_equal(written["lut"], lut)
-    for name in ("edges", "mean", "std", "size"):
+    for name in ("edges", "mean", "std", "size", *(("penalty",) if penalty else ())):
         np.testing.assert_array_equal(written[f"region_graph/{name}"], getattr(graph, name))
     assert report["edges"] == len(graph.edges)
     voxels = np.bincount(fragments[fragments > 0].astype(int))

@@ -20,7 +20,7 @@ from connectomics.io.tables import read_table
 from tests.conftest import VOXEL_SIZE
 
 SETTINGS = ["--boundary-threshold", "0.5", "--max-distance", "8", "--grow", "2", "--min-object", "5"]
-SETTINGS += ["--grey-penalty", "0.2"]
+SETTINGS += ["--grey-penalty", "1"]
 
 
 def command(volume, out, model, *more):

@@ -7,9 +7,11 @@ import pytest
 import zarr
 
 from connectomics.cli.main import run
+from connectomics.inference.predictor import affine_for
 from connectomics.io.opening import open_volume
 from connectomics.io.tables import read_table
 from connectomics.networks.contract import read_contract, write_contract
+from connectomics.networks.models import find_model
 from connectomics.pipeline import uncertainty_stage
 from connectomics.segmentation.agglomeration import agglomerate
 from connectomics.segmentation.calibration import COUNTS_KEY, EDGE_KEY, RANGE_KEYS, VOXEL_KEYS, Calibration
@@ -23,7 +25,7 @@ from connectomics.segmentation.uncertainty import (
 )
 from connectomics.segmentation.whole import fragment_graph
 
-SETTINGS = {"boundary_threshold": 0.5, "max_distance": 8, "grow": 2, "min_object": 5}
+SETTINGS = {"boundary_threshold": 0.5, "max_distance": 8, "grow": 2, "min_object": 5, "grey_penalty": 2.0}
 NEAREST = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 
 
@@ -75,18 +77,21 @@ def says(out, name):
     return open_volume(f"{out}/{name}").attributes["calibrated"]
 
 
-def test_edges_are_judged_as_in_one_piece(clean, tables):
+def test_edges_are_judged_as_in_one_piece(clean, tables, volume, calibrated):
     affinities = open_volume(f"{clean}/affinities", channels=True).read()
     settings = SegmentationSettings(**SETTINGS)
-    fragments, graph = fragment_graph(affinities, NEAREST, settings)
+    raw = open_volume(volume)
+    image = affine_for(find_model(calibrated).contract, raw.read_box, raw.shape).apply(raw.read())
+    fragments, graph = fragment_graph(affinities, NEAREST, settings, image)
     sizes = np.bincount(fragments.ravel().astype(np.int64))
     segment = agglomerate(graph, len(sizes) - 1, settings.linkage, settings.threshold).lut(settings.threshold)
     around = Surroundings(sizes, segment)
     around.add(graph.edges, graph.mean, graph.size)
-    features = edge_features(graph.edges, graph.mean, graph.std, graph.size, around)
+    features = edge_features(graph.edges, graph.mean, graph.std, graph.size, around, graph.penalty)
     found = graph_of(clean)
     expected = calibrated_edge_uncertainty(features, Calibration.parse(tables).edges)
     np.testing.assert_array_equal(found["p_wrong"], expected)
+    assert graph.penalty.max() > 0.05, "test invalid: all fragments are equally grey"
     plain = edge_uncertainty(found["mean"], settings.threshold)
     assert np.abs(expected - plain).max() > 0.1, "test invalid: the calibration changes nothing"
     assert len(expected) > 50 and says(clean, "region_graph/p_wrong") is True

@@ -131,13 +131,16 @@ def test_features_of_a_drawn_graph():
     mean, size = np.array([0.8, 0.2], np.float32), np.array([6, 2], np.float32)
     around = Surroundings(np.array([0, 10, 20, 40]), np.array([0, 1, 1, 2], np.uint64))
     around.add(edges, mean, size)
-    strong, weak = edge_features(edges, mean, np.array([0.1, 0.3], np.float32), size, around)
+    std, penalty = np.array([0.1, 0.3], np.float32), np.array([0, 0.15], np.float32)
+    strong, weak = edge_features(edges, mean, std, size, around, penalty)
     low, high = np.log(0.25), np.log(4)
     np.testing.assert_allclose(
-        strong, [high, np.log(6), np.log(10), np.log(20), np.log(30), 1, high, 0.1, 0, 0, 0], atol=1e-6
+        strong, [high, np.log(6), np.log(10), np.log(20), np.log(30), 1, high, 0.1, 0, 0, 0, 0], atol=1e-6
     )
     np.testing.assert_allclose(
-        weak, [low, np.log(2), np.log(20), np.log(40), np.log(30), 0, 0, 0.3, low - high, 0, 0], atol=1e-6
+        weak,
+        [low, np.log(2), np.log(20), np.log(40), np.log(30), 0, 0, 0.3, low - high, 0, 0, 0.15],
+        atol=1e-6,
     )
 
 
@@ -209,6 +212,16 @@ def test_other_settings_are_not_those_it_was_calibrated_with(evidence):
     assert Calibration.parse(without_edges(values)).said == {"uncertainty": True, "p_wrong": False}
     assert without_edges(None) is None
     assert Calibration.parse(None).said == UNCALIBRATED.said == {"uncertainty": False, "p_wrong": False}
+
+
+def test_edges_calibrated_before_there_were_penalties_are_judged_as_they_were():
+    random = np.random.default_rng(0)
+    weights, low, high = random.normal(size=len(FEATURES)), [-1.0] * len(FEATURES), [2.0] * len(FEATURES)
+    old = {EDGE_KEY: weights.tolist(), RANGE_KEYS[0]: low[:-1], RANGE_KEYS[1]: high[:-1]}
+    new = {EDGE_KEY: [*weights, 0.0], RANGE_KEYS[0]: low, RANGE_KEYS[1]: high}
+    features = random.normal(size=(9, len(FEATURES)))
+    found, expected = (Calibration.parse(one).edges.same_object(features) for one in (old, new))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
