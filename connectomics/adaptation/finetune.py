@@ -126,6 +126,12 @@ def train_settings(
         painted = [one for one in (*other.fit, *other.validation) if one.labels is not None]
         if not painted:
             raise InputError(f"--validation {validation}: no crop has painted labels to score with.")
+        learnt = sorted({one.raw for one in found.fit} & {one.raw for one in painted})
+        if learnt:
+            raise InputError(
+                f"--validation {validation}: {', '.join(learnt)} would be learnt from and scored with. Name "
+                "a folder of other crops, or leave it out: a part of each crop is held out then."
+            )
         held_out += [one.model_copy(update={"skeletons": None}) for one in painted]
     fit = list(found.fit)
     if not held_out and settings.hold_out:
@@ -134,7 +140,8 @@ def train_settings(
     size = found.todo.voxel_size
     values = recipe_for(model, _smallest(fit, size), size, settings)
     names = ", ".join(_names(found.fit))
-    values["finetune"]["annotations"] = f"{len(found.fit)} crops of {found.todo.volume}: {names}"
+    said = f"{len(found.fit)} crops of {found.todo.volume}: {names}"
+    values["finetune"]["annotations"] = f"{said} (as painted: {found.digest})"
     values["export"]["data"] = f"{model.contract.training.data}; then {values['finetune']['annotations']}"
     recipe = TrainSettings.parse(values | {"device": device})
     return recipe.model_copy(

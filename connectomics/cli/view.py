@@ -40,12 +40,12 @@ def view(
     from connectomics.pipeline.layers import open_layers
     from connectomics.training.annotations import TODO, read_todo
 
-    folders = [name for name in volumes if (Path(name) / TODO).is_file()]
+    folders = [name for name in volumes if (Path(name).expanduser() / TODO).is_file()]
     if len(folders) > 1:
         raise InputError(f"view: {' and '.join(folders)}: one folder of crops is annotated at a time.")
     with session(report):
         if folders:
-            read_todo(Path(folders[0]))
+            read_todo(Path(folders[0]).expanduser())
         shown = [name for name in volumes if name not in folders]
         layers = on_one_grid([layer for volume in shown for layer in open_layers(volume, voxel_size)])
     _check_there_is_a_screen()

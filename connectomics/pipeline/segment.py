@@ -93,7 +93,7 @@ def segment_volume(
     calibration = calibration_of(given.model, settings)
     grid = segmentation_grid(given.region.shape, settings, inference.memory, run_settings)
     identity = given.identity("segment", inference, cascade) | {
-        "segmentation": settings.model_dump(mode="json"),
+        "segmentation": _told(settings),
         "block": run_settings.block,
         "keep_affinities": keep_affinities,
     }
@@ -157,6 +157,12 @@ def calibration_of(model: Model, settings: SegmentationSettings) -> Calibration:
     """The model's calibration; that of edges fits the segmentation settings of its contract alone."""
     own = segmentation_settings(model, {})
     return Calibration.parse(model.contract.calibration, fits=settings == own)
+
+
+def _told(settings: SegmentationSettings) -> dict[str, Any]:
+    """The settings in a run's identity; no penalty is what runs had before there was one."""
+    values = settings.model_dump(mode="json")
+    return {key: value for key, value in values.items() if key != "grey_penalty" or value}
 
 
 def looked_at(region: Region, model: Model, settings: SegmentationSettings) -> Image | None:

@@ -1,9 +1,12 @@
 """Several people's logs become one; where they contradict each other, the conflicts are named."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from connectomics.errors import ConnectomicsError
 from connectomics.proofreading.edits import Delete, Edit, Line, Merge, Split, history
@@ -55,6 +58,46 @@ class _Wish(NamedTuple):
         return f"fragment{'s' * (len(self.fragments) > 1)} {names} {wants[self.kind]}"
 
 
+class _Sides(NamedTuple):
+    """Whole sides that a split made in its author's own log: none may be joined to another."""
+
+    edit: Split
+    stays: NDArray[np.int64]
+    leave: tuple[NDArray[np.int64], ...]
+
+    @classmethod
+    def of(cls, edit: Split, mapping: SegmentMap, fragments: int) -> "_Sides":
+        """Those of a split that was made just now; pieces of cut fragments are left out."""
+        sides = (mapping.fragments_of(mapping.segment_of(edit.kept)), *map(np.array, edit.groups))
+        stays, *leave = (side[side < fragments].astype(np.int64) for side in sides)
+        return cls(edit, stays, tuple(leave))
+
+    @property
+    def fragments(self) -> tuple[int, ...]:
+        return tuple(int(side[0]) for side in (self.stays, *self.leave) if len(side))
+
+    def holds(self, mapping: SegmentMap) -> bool:
+        found = [np.unique(mapping.segments_of(side)) for side in (self.stays, *self.leave)]
+        every = np.concatenate(found)
+        every = every[every > 0]
+        return len(np.unique(every)) == len(every)
+
+    def left(self, mapping: SegmentMap) -> Iterator[Split]:
+        """What of the split can still be made: a split of each segment that holds parts of two sides."""
+        segments = mapping.segments_of(self.stays)
+        for segment in np.unique(segments[segments > 0]):
+            groups = (side[mapping.segments_of(side) == segment].tolist() for side in self.leave)
+            leaving = tuple(tuple(group) for group in groups if group)
+            if leaving:
+                yield replace(self.edit, groups=leaving, kept=int(self.stays[segments == segment][0]))
+
+    def __str__(self) -> str:
+        return f"the sides of fragments {' and '.join(map(str, self.fragments))} kept apart"
+
+
+_Wanted = _Wish | _Sides
+
+
 def merge_logs(
     a: Sequence[Line], b: Sequence[Line], mapping: SegmentMap
 ) -> tuple[list[Edit], list[Conflict]]:
@@ -67,7 +110,7 @@ def merge_all(logs: Sequence[Sequence[Line]], mapping: SegmentMap) -> tuple[list
 
     What an author wants: whatever an edit made one, apart or background and that still is so at the end of
     the author's own log. The order of time is tried first, then one log after the other. An edit that another
-    log has made already is left out.
+    log has made already is left out; of a split that another has made in part, the rest is made.
 
     Parameters
     ----------
@@ -110,11 +153,15 @@ def _once(edits: Sequence[Edit]) -> list[Edit]:
     return list({edit.id: edit for edit in edits}.values())
 
 
-def _wishes(edits: Sequence[Edit], mapping: SegmentMap) -> list[_Wish]:
+def _wishes(edits: Sequence[Edit], mapping: SegmentMap) -> list[_Wanted]:
     """What of an author's edits is so at the end of the author's own log."""
+    sides, fragments = list[_Sides](), len(mapping.table())
     for edit in edits:
         mapping.apply(edit)
-    found = [wish for edit in edits for wish in _possible(edit) if wish.holds(mapping)]
+        if isinstance(edit, Split):
+            sides.append(_Sides.of(edit, mapping, fragments))
+    possible: list[_Wanted] = [*(wish for edit in edits for wish in _possible(edit)), *sides]
+    found = [wish for wish in possible if wish.holds(mapping)]
     for _ in edits:
         mapping.undo()
     return found
@@ -135,17 +182,17 @@ def _possible(edit: Edit) -> Iterator[_Wish]:
 
 
 def _tried(
-    order: Sequence[Edit], wishes: Sequence[_Wish], mapping: SegmentMap
-) -> tuple[list[Edit], list[_Wish]]:
+    order: Sequence[Edit], wishes: Sequence[_Wanted], mapping: SegmentMap
+) -> tuple[list[Edit], list[_Wanted]]:
     """The edits that could be made in this order, and the first wish of each edit that was not fulfilled."""
     done: list[Edit] = []
+    sides = {wish.edit.id: wish for wish in wishes if isinstance(wish, _Sides)}
     for edit in order:
-        try:
-            mapping.apply(edit)
-        except ConnectomicsError:  # made by another already, or impossible now: the wishes tell which
-            continue
-        done.append(edit)
-    broken: dict[str, _Wish] = {}
+        if _applied(edit, mapping):
+            done.append(edit)
+        elif edit.id in sides:
+            done += [part for part in sides[edit.id].left(mapping) if _applied(part, mapping)]
+    broken: dict[str, _Wanted] = {}
     for wish in wishes:
         if wish.edit.id not in broken and not wish.holds(mapping):
             broken[wish.edit.id] = wish
@@ -154,7 +201,16 @@ def _tried(
     return done, list(broken.values())
 
 
-def _conflict(wish: _Wish, held: Sequence[Sequence[Edit]]) -> Conflict:
+def _applied(edit: Edit, mapping: SegmentMap) -> bool:
+    """Apply an edit; False where another has made it already, or it cannot be made now: wishes tell which."""
+    try:
+        mapping.apply(edit)
+    except ConnectomicsError:
+        return False
+    return True
+
+
+def _conflict(wish: _Wanted, held: Sequence[Sequence[Edit]]) -> Conflict:
     """Name what stands against a wish: another author's edit of the same fragments, or the nearest."""
     mine = wish.edit
     others = [edit for edits in held if all(one.id != mine.id for one in edits) for edit in edits]

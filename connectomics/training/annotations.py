@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ _log = logging.getLogger(__name__)
 TODO = "todo.json"
 RECIPE = "train.toml"
 
-PARTLY = 0.25
+PARTLY = 0.75
 """A crop in which less than this share of what the model proposed is painted counts as painted in part, until
 it is marked as done."""
 
@@ -89,12 +90,13 @@ class TodoList(Settings):
 
 @dataclass(frozen=True)
 class Annotated:
-    """What is done of a folder: volumes to learn from and to score with, and how much is in them."""
+    """What is done of a folder: volumes to learn from and to score with; `digest` tells its state."""
 
     fit: tuple[VolumeData, ...]
     validation: tuple[VolumeData, ...]
     todo: TodoList
     left: tuple[str, ...]
+    digest: str = ""
 
 
 def read_todo(folder: Path) -> TodoList:
@@ -150,7 +152,18 @@ def annotated_volumes(folder: Path, within: str = "", limit: int | None = None) 
             validation.append(found.model_copy(update={"skeletons": None, "score_region": None}))
         elif limit is None or len(fit) < limit:
             fit.append(found)
-    return Annotated(tuple(fit), tuple(validation), todo, tuple(left))
+    return Annotated(tuple(fit), tuple(validation), todo, tuple(left), digest(folder, todo))
+
+
+def digest(folder: Path, todo: TodoList) -> str:
+    """What is painted and traced by now, as a short text: another when anything of it has changed."""
+    known = sha256()
+    for crop in todo.crops:
+        known.update(open_volume(folder / crop.annotation, todo.voxel_size).read().tobytes())
+        traced = folder / crop.skeletons
+        for path in sorted(traced.glob("*")) if traced.is_dir() else ():
+            known.update(path.name.encode() + path.read_bytes())
+    return known.hexdigest()[:12]
 
 
 def _volume(folder: Path, within: str, crop: Crop, todo: TodoList) -> VolumeData | None:

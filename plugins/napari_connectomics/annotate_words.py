@@ -1,8 +1,7 @@
 """What the Annotate dock says of crops."""
 
-from collections.abc import Sequence
-
 from connectomics.proofreading.annotating import CropState
+from connectomics.training.annotations import TodoList
 
 
 def crop_line(state: CropState) -> str:
@@ -17,7 +16,7 @@ def crop_line(state: CropState) -> str:
     return f"{state.crop.name}: {', '.join(parts)}"
 
 
-def progress_line(folder: str, states: Sequence[CropState]) -> str:
+def progress_line(folder: str, todo: TodoList) -> str:
     """A folder, and how many of its crops are done."""
-    done = sum(state.state == "done" for state in states)
-    return f"{folder}: {done} of {len(states)} crops done"
+    done = sum(crop.done for crop in todo.crops)
+    return f"{folder}: {done} of {len(todo.crops)} crops done"

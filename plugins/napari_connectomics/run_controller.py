@@ -129,7 +129,13 @@ def say(update: Update) -> str:
         return "done"
     if update.code == 130:
         return "cancelled: run it again to go on where it stopped"
-    return update.message.removeprefix("error: ") or f"failed with exit code {update.code}"
+    if update.message.startswith("error: "):
+        return update.message.removeprefix("error: ")
+    if update.code is not None and update.code < 0:
+        how = f"signal {-update.code}" + (" (out of memory?)" if update.code == -9 else "")
+        return f"ended by {how}: run it again to go on where it stopped"
+    last = f": {update.message}" if update.message else ""
+    return f"failed with exit code {update.code}{last}"
 
 
 def current(update: Update) -> Step | None:

@@ -134,6 +134,7 @@ class Job:
         if self.running and self._process is not None:
             self._signal(signal.SIGKILL)
             self._process.wait()
+            self._forget()
 
     def watch(self, every: float = POLL_SECONDS) -> Iterator[Update]:
         """What there is to tell, until the process has ended; runs in a thread of its own."""

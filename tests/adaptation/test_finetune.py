@@ -53,6 +53,14 @@ def test_a_run_says_where_it_came_from_and_what_it_came_to(models, done, tmp_pat
     assert finetune(models, done, tmp_path / "run") == 0, "complete already"
     assert (tmp_path / "run" / "model" / "weights.safetensors").read_bytes() == before
     assert finetune(models, done, tmp_path / "run", "--crops", "1") == 2, "another run"
+    array = open_array(done, read_todo(done).crops[0].annotation)
+    array.write_box((slice(0, 1), slice(0, 1), slice(0, 1)), np.full((1, 1, 1), 99, np.uint32))
+    assert finetune(models, done, tmp_path / "run") == 2, "painted otherwise since"
+
+
+def test_crops_that_are_learnt_from_do_not_score(models, done, tmp_path, capsys):
+    assert finetune(models, done, tmp_path / "run", "--validation", str(done)) == 2
+    assert "scored with" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 def test_plan_reads_what_runs_left(models, done, tmp_path, capsys):

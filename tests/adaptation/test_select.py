@@ -115,11 +115,12 @@ def test_partly_done_folders_are_training_data(annotate, labels, tmp_path):
     assert len(with_annotations(TrainSettings.parse(read_recipe(moved))).data.volumes) == 1
 
 
-def test_a_crop_painted_in_part_is_no_background(annotate, labels, caplog):
+@pytest.mark.parametrize("depth", [4, 8])
+def test_a_crop_painted_in_part_is_no_background(annotate, labels, depth):
     folder = annotate(count=2)
     crop = read_todo(folder).crops[0]
     some = np.zeros(crop.shape, np.uint32)
-    some[:4, :4, :4] = 7
+    some[:depth] = 7
     open_array(folder, crop.annotation).write_box((slice(None),) * 3, some)
     paint(folder, labels, [1])
     first, second = annotated_volumes(folder).fit

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 from qtpy.QtCore import Qt
 
 from connectomics.cli.main import run
+from connectomics.errors import NoSpaceError
+from connectomics.io.volume import Volume
 from connectomics.proofreading.annotating import AnnotationFolder
 from napari_connectomics.widgets import window
 from napari_connectomics.widgets.annotate_dock import PAINTED, PROPOSED, AnnotateDock
@@ -89,20 +92,79 @@ def test_what_cannot_be_saved_stays_open_and_says_so(dock, viewer, folder):
     assert "another program" in dock.message.text() and dock.list.currentRow() == 0
     assert viewer.layers["crop-1"] and viewer.layers[PAINTED].data.any()
     np.testing.assert_array_equal(on_disk(folder), other.painted)
+    mine = viewer.layers[PAINTED].data.copy()
+    dock.again.click()
+    np.testing.assert_array_equal(viewer.layers[PAINTED].data, other.painted)
+    np.testing.assert_array_equal(np.load(folder / "crop-1.unsaved-1.npy"), mine)
+    paint(viewer, label=77)
+    dock.save()
+    assert (on_disk(folder) == 77).any()
 
 
-def test_a_layer_that_is_removed_is_saved_first(dock, viewer, folder):
+def test_layers_that_are_removed_are_saved_first(dock, viewer, folder, qtbot):
     paint(viewer)
-    viewer.layers.remove(PAINTED)
+    viewer.layers.select_all()
+    viewer.layers.remove_selected()
+    qtbot.wait(20)
     assert on_disk(folder).any() and not len(viewer.layers) and not dock.done.isEnabled()
     dock.list.setCurrentRow(2)
     assert [layer.name for layer in viewer.layers] == ["crop-3", PROPOSED, PAINTED]
 
 
-def test_closing_saves(dock, viewer, folder):
+@pytest.mark.parametrize("how", ["dock", "frame"])
+def test_closing_saves(dock, viewer, folder, qtbot, how):
     paint(viewer)
+    if how == "dock":
+        dock.close()
+    else:
+        viewer.window.remove_dock_widget(dock)
+    assert on_disk(folder).any() and dock.ending.over and not dock.timer.isActive()
+
+
+def test_what_cannot_be_saved_when_all_is_closed_is_kept_beside(dock, viewer, folder, monkeypatch):
+    def full(*arguments):
+        raise NoSpaceError("no room")
+
+    paint(viewer)
+    mine = viewer.layers[PAINTED].data.copy()
+    monkeypatch.setattr(Volume, "write_box", full)
     dock.close()
-    assert on_disk(folder).any()
+    np.testing.assert_array_equal(np.load(folder / "crop-1.unsaved-1.npy"), mine)
+
+
+def test_data_that_napari_replaced_are_saved_too(dock, viewer, folder):
+    layer = paint(viewer)
+    layer.data = layer.data.astype(np.int16)
+    paint(viewer, plane=2, label=5)
+    assert dock.save()
+    np.testing.assert_array_equal(on_disk(folder), layer.data)
+    assert (on_disk(folder) == 5).any()
+    layer.data = layer.data[:2]
+    assert not dock.save() and "must be (8, 10, 12)" in dock.message.text()
+
+
+def test_a_copy_of_the_layer_is_the_persons_own(dock, viewer, folder):
+    copy = Labels.create(*viewer.layers[PAINTED].as_layer_data_tuple())
+    copy.name = "mine"
+    viewer.add_layer(copy)
+    paint(viewer)
+    dock.list.setCurrentRow(1)
+    assert copy in viewer.layers and on_disk(folder).any()
+    viewer.layers.remove(copy)
+    assert dock.crop is not None
+
+
+def test_one_damaged_crop_does_not_hide_the_others(viewer, folder, tmp_path, qtbot):
+    (folder / "crop-2.zarr" / "labels" / "annotation").rename(tmp_path / "gone")
+    dock = AnnotateDock(viewer)
+    qtbot.addWidget(dock)
+    dock.open_folder(folder)
+    assert "damaged" in dock.list.item(1).text() and dock.crop is not None
+    dock.list.setCurrentRow(1)
+    assert "annotation" in dock.message.text() and dock.crop is None
+    dock.list.setCurrentRow(2)
+    assert dock.crop.crop.name == "crop-3"
+    dock.close()
 
 
 def test_a_folder_that_is_none(dock, viewer, tmp_path):

@@ -74,7 +74,12 @@ def test_a_voxel_size_that_the_viewer_was_told_is_told_to_the_run(tmp_path):
         (Update(False, 0), "done"),
         (Update(False, 130), "cancelled: run it again to go on where it stopped"),
         (Update(False, 2, message="error: no such model"), "no such model"),
-        (Update(False, -9), "failed with exit code -9"),
+        (
+            Update(False, -9, message="affinities: 3 of 9 blocks, 20 s left"),
+            "ended by signal 9 (out of memory?): run it again to go on where it stopped",
+        ),
+        (Update(False, 1, message="Fatal: bus"), "failed with exit code 1: Fatal: bus"),
+        (Update(False, 1), "failed with exit code 1"),
     ],
 )
 def test_a_run_in_words(update, said):

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from connectomics.errors import InputError
+from connectomics.errors import InputError, NoSpaceError
 from connectomics.io.ome_zarr import create_array, open_array
+from connectomics.io.volume import Volume
 from connectomics.proofreading.annotating import AnnotationFolder
 from connectomics.training.annotations import TODO, annotated_volumes
 
@@ -98,6 +99,45 @@ def test_what_another_program_painted_is_not_overwritten(folder):
     assert other.changed
 
 
+def test_a_save_that_failed_halfway_can_be_tried_again(folder, monkeypatch):
+    crop, write = AnnotationFolder(folder).open(0), Volume.write_box
+
+    def half(volume, box, array):
+        write(volume, (slice(0, 8), slice(0, 8), slice(0, 8)), array[:, :8, :8])
+        raise NoSpaceError("no room")
+
+    crop.painted[:] = 3
+    with monkeypatch.context() as patched:
+        patched.setattr(Volume, "write_box", half)
+        with pytest.raises(NoSpaceError):
+            crop.save()
+    assert crop.changed and on_disk(folder).any() and not on_disk(folder).all()
+    crop.painted[0] = 4
+    assert crop.save()
+    np.testing.assert_array_equal(on_disk(folder), crop.painted)
+
+
+def test_what_cannot_be_saved_is_kept_beside(folder):
+    crop = AnnotationFolder(folder).open(0)
+    crop.painted[1] = 6
+    first, second = crop.keep_apart(), None
+    crop.painted[2] = 7
+    second = crop.keep_apart()
+    assert first.parent == second.parent == folder and first != second
+    assert np.load(first).max() == 6 and np.load(second).max() == 7 and not on_disk(folder).any()
+
+
+def test_only_what_the_file_can_hold_is_taken_over(folder):
+    crop = AnnotationFolder(folder).open(0)
+    crop.take(np.full(SHAPE, 9, np.int64))
+    assert crop.painted.dtype == np.uint32 and (crop.painted == 9).all()
+    for wrong in (np.full(SHAPE, -1), np.full(SHAPE, 2**32), np.ones(SHAPE), np.ones((2, 2, 2), int)):
+        with pytest.raises(InputError, match="must be"):
+            crop.take(wrong)
+    crop.painted[...] = 2**32 - 1
+    assert crop.next_label == 2**32 - 1
+
+
 def test_done_is_said_in_the_list_and_the_rest_of_it_stays(folder):
     before = json.loads((folder / TODO).read_text())
     crops = AnnotationFolder(folder)
@@ -111,14 +151,14 @@ def test_done_is_said_in_the_list_and_the_rest_of_it_stays(folder):
     for crop in after["crops"]:
         crop["name"] = f"other-{crop['name']}"
     (folder / TODO).write_text(json.dumps(after))
-    with pytest.raises(InputError, match="no crop 'crop-1' any more"):
+    with pytest.raises(InputError, match="other crops by now"):
         crops.mark(0, False)
 
 
 def test_skeletons_count_as_begun(folder):
     (folder / "crop-2.skeletons").mkdir()
     (folder / "crop-2.skeletons" / "1.swc").write_text("1 0 5 5 5 1 -1\n")
-    state = AnnotationFolder(folder).states()[1]
+    state = AnnotationFolder(folder).state(1)
     assert (state.state, state.traced) == ("begun", 1)
 
 

@@ -1,6 +1,8 @@
 """Two people's logs: what agrees becomes one result in an order that suits both, what does not is named."""
 
 import re
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -94,9 +96,36 @@ def test_what_contradicts_is_named(ann, bob, says, turned):
     assert [conflicts for _, conflicts in alone] == [[], []]
     table, conflicts = merged(*(logs[::-1] if turned else logs))
     if says is None:  # both cuts can be had
-        assert conflicts == [] and len({table[1], table[2]}) == 2
+        assert conflicts == [] and len({table[1], table[2], table[3]}) == 3
     else:
         assert conflicts and re.search(says, " ".join(conflicts)), conflicts
+
+
+LONG = np.array([0, 1, 1, 1, 1, 1, 1, 1, 1], np.uint64)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("bob", "expected"),
+    [
+        (Split(author="bob", place=(0.0, 0.0, 0.0), groups=((5,),), kept=6), [1, 1, 1, 1, 5, 6, 6, 6]),
+        (Split(author="bob", place=(0.0, 0.0, 0.0), groups=((4,),), kept=3), [1, 1, 1, 4, 5, 5, 5, 5]),
+        (Split(author="bob", place=(0.0, 0.0, 0.0), groups=((4, 5),), kept=1), [1, 1, 1, 4, 5, 6, 6, 6]),
+        (Split(author="bob", place=(0.0, 0.0, 0.0), groups=((7, 8),), kept=6), [1, 1, 1, 1, 5, 5, 7, 7]),
+    ],
+)
+def test_two_splits_of_one_segment_are_both_made(bob, expected, turned):
+    """Ann parts 1-4 from 5-8, by their ends 4 and 5; Bob cuts somewhere else, earlier or later."""
+    ann = by("ann", Split, groups=((5, 6, 7, 8),), kept=4)
+    bob = replace(bob, time="2025" if turned else "2027")
+    mapping = SegmentMap(LONG, np.ones(9, np.int64))
+    edits, conflicts = merge_all([[ann], [bob]], mapping)
+    for edit in edits:
+        mapping.apply(edit)
+    found = mapping.table()[1:]
+    assert conflicts == []
+    for i, j in combinations(range(8), 2):
+        assert (found[i] == found[j]) == (expected[i] == expected[j]), (found.tolist(), expected)
 
 
 def test_what_an_author_took_back_stands_against_nobody():

@@ -4,24 +4,17 @@ from pathlib import Path
 from typing import Any
 
 from napari.layers import Labels
+from napari.layers import Layer as NapariLayer
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import (
-    QApplication,
-    QCheckBox,
-    QFileDialog,
-    QHBoxLayout,
-    QListWidget,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QListWidget, QPushButton, QVBoxLayout, QWidget
 
 from connectomics.errors import ConnectomicsError
 from connectomics.pipeline.volume_layers import volume_layers
 from connectomics.proofreading.annotating import AnnotationFolder, OpenCrop
 from napari_connectomics.annotate_words import crop_line, progress_line
 from napari_connectomics.widgets.canvas import Canvas
+from napari_connectomics.widgets.ending import Ending
 from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label
 
 HELP = (
@@ -33,6 +26,8 @@ PAINTED, PROPOSED = "annotation", "proposal"
 SAVE_MS = 3000
 """What is painted is looked at, and saved, so often."""
 
+FAILURES = (ConnectomicsError, OSError)
+
 
 class AnnotateDock(QWidget):
     """Crops to annotate, one after the other."""
@@ -43,10 +38,11 @@ class AnnotateDock(QWidget):
         self.folder: AnnotationFolder | None = None
         self.crop: OpenCrop | None = None
         self.number = -1
+        self.layers: list[NapariLayer] = []
         self.setMinimumWidth(DOCK_WIDTH)
         self._build()
         self._connect()
-        self._refresh()
+        self._enable()
 
     def _build(self) -> None:
         self.choose = QPushButton("Open a folder ...")
@@ -54,6 +50,10 @@ class AnnotateDock(QWidget):
         self.begin = QPushButton("Begin from the proposal")
         self.begin.setToolTip("Copies what the model makes of the crop, to be corrected.")
         self.save_button = QPushButton("Save now")
+        self.again = QPushButton("Read again")
+        self.again.setToolTip(
+            "Shows what is in the file. What was painted and could not be saved goes to a file beside it."
+        )
         self.done = QCheckBox("all of this crop is painted")
         self.done.setToolTip(
             "What has no number is then known to be no object, even where little or nothing is painted."
@@ -66,8 +66,8 @@ class AnnotateDock(QWidget):
         column.addWidget(self.choose)
         column.addWidget(self.list, stretch=1)
         row = QHBoxLayout()
-        row.addWidget(self.begin)
-        row.addWidget(self.save_button)
+        for button in (self.begin, self.save_button, self.again):
+            row.addWidget(button)
         column.addLayout(row)
         column.addWidget(self.done)
         column.addWidget(self.message)
@@ -77,17 +77,12 @@ class AnnotateDock(QWidget):
         self.list.currentRowChanged.connect(self.go_to)
         self.begin.clicked.connect(self.begin_from_proposal)
         self.save_button.clicked.connect(lambda: self.save(say=True))
+        self.again.clicked.connect(self.read_again)
         self.done.clicked.connect(self.mark)
         self.timer.timeout.connect(self.save)
         self.timer.start()
-        removed = self.canvas.viewer.layers.events.removed
-        removed.connect(self._layer_removed)
-        quitting = QApplication.instance().aboutToQuit
-        quitting.connect(self.save)
-        self._undone = [
-            lambda: removed.disconnect(self._layer_removed),
-            lambda: quitting.disconnect(self.save),
-        ]
+        self.canvas.viewer.layers.events.removed.connect(self._layer_removed)
+        self.ending = Ending(self, self.end)
 
     # --- the folder ----------------------------------------------------------------------------------------
 
@@ -102,29 +97,29 @@ class AnnotateDock(QWidget):
             return
         try:
             self.folder = AnnotationFolder(name)
-            self._refresh()
-        except (ConnectomicsError, OSError) as error:
+        except FAILURES as error:
             self.message.say(str(error), error=True)
             return
+        self.list.blockSignals(True)
+        self.list.clear()
+        self.list.addItems([crop_line(state) for state in self.folder.states()])
+        self.list.blockSignals(False)
+        self.choose.setToolTip(str(self.folder.folder))
         self.go_to(self.folder.first_left())
 
-    def _refresh(self) -> None:
-        states = self.folder.states() if self.folder is not None else []
-        self.list.blockSignals(True)
-        while self.list.count() < len(states):
-            self.list.addItem("")
-        while self.list.count() > len(states):
-            self.list.takeItem(self.list.count() - 1)
-        for number, state in enumerate(states):
-            self.list.item(number).setText(crop_line(state))
-        self.list.setCurrentRow(self.number)
-        self.list.blockSignals(False)
-        for widget in (self.begin, self.save_button, self.done):
+    def _enable(self) -> None:
+        """Say how far the open crop and the folder are."""
+        for widget in (self.begin, self.save_button, self.again, self.done):
             widget.setEnabled(self.crop is not None)
-        self.done.setChecked(self.crop is not None and states[self.number].crop.done)
-        self.choose.setToolTip(str(self.folder.folder) if self.folder is not None else "")
+        self.list.blockSignals(True)
+        self.list.setCurrentRow(self.number)
         if self.folder is not None:
-            self.choose.setText(progress_line(self.folder.folder.name, states))
+            if self.crop is not None:
+                self.list.item(self.number).setText(crop_line(self.folder.state(self.number)))
+            self.choose.setText(progress_line(self.folder.folder.name, self.folder.todo))
+        self.list.blockSignals(False)
+        open_one = self.folder.todo.crops[self.number] if self.folder and self.crop else None
+        self.done.setChecked(open_one is not None and open_one.done)
 
     # --- a crop --------------------------------------------------------------------------------------------
 
@@ -132,112 +127,118 @@ class AnnotateDock(QWidget):
         """Save the crop that is open, and open another."""
         if self.folder is None or number < 0 or (number == self.number and self.crop is not None):
             return
-        if not self._put_away():
-            self._select(self.number)
-            return
-        try:
-            self.crop = self.folder.open(number)
-            layers = volume_layers(self.crop.raw_location, "raw", self.folder.todo.voxel_size)
-        except (ConnectomicsError, OSError) as error:
-            self.crop, self.number = None, -1
-            self._refresh()
-            self.message.say(str(error), error=True)
-            return
-        self.number = number
-        self._raw = self.canvas.add(layers[0])
-        self._raw.name = self.crop.crop.name
-        self._show_labels(self.crop)
-        self._refresh()
-        self.message.say("")
+        if self._put_away():
+            try:
+                self._show(self.folder.open(number), number)
+                self.message.say("")
+            except FAILURES as error:
+                self.message.say(str(error), error=True)
+        self._enable()
 
-    def _show_labels(self, crop: OpenCrop) -> None:
+    def _show(self, crop: OpenCrop, number: int) -> None:
         place = crop.place
-        proposal = self.canvas.labels(PROPOSED, crop.proposal, place.voxel_size, place.offset)
-        proposal.opacity, proposal.editable = 0.25, False
-        painted = self.canvas.labels(PAINTED, crop.painted, place.voxel_size, place.offset)
-        crop.painted = painted.data  # napari may have made a copy
+        raw = self.canvas.add(volume_layers(crop.raw_location, "raw", place.voxel_size)[0])
+        proposal = self.canvas.new_labels(PROPOSED, crop.proposal, place.voxel_size, place.offset)
+        painted = self.canvas.new_labels(PAINTED, crop.painted, place.voxel_size, place.offset)
+        self.crop, self.number, self.layers = crop, number, [raw, proposal, painted]
+        raw.name, proposal.opacity, proposal.editable = crop.crop.name, 0.25, False
         painted.opacity, painted.selected_label, painted.mode = 0.6, crop.next_label, "paint"
         self.canvas.viewer.layers.selection.active = painted
         size = [v * n for v, n in zip(place.voxel_size, place.shape, strict=True)]
         self.canvas.look_at([o + s / 2 for o, s in zip(place.offset, size, strict=True)], size)
 
-    def _layers(self) -> list[Any]:
-        made = [one for one in self.canvas.viewer.layers if self.canvas.made(one) in (PAINTED, PROPOSED)]
-        return [*made, self._raw]
-
     def _put_away(self) -> bool:
         """Save and take the open crop's layers away; False where it cannot be saved, and all stays."""
-        if self.crop is None:
-            return True
         if not self.save():
             return False
-        self.crop, self.number, layers = None, -1, self._layers()
+        layers, self.crop, self.number, self.layers = self.layers, None, -1, []
         self.canvas.remove(*layers)
         return True
 
+    @property
+    def painted(self) -> Labels | None:
+        """The layer that is painted on."""
+        return self.layers[-1] if self.layers else None
+
     def begin_from_proposal(self) -> None:
         """Take the proposal over."""
-        if self.crop is None:
+        if self.crop is None or self.painted is None:
             return
         try:
+            self.crop.take(self.painted.data)
             self.crop.begin_from_proposal()
-        except ConnectomicsError as error:
+        except FAILURES as error:
             self.message.say(str(error), error=True)
             return
-        painted = self._painted()
-        if painted is not None:
-            painted.refresh()
-            painted.selected_label = self.crop.next_label
+        self.painted.data = self.crop.painted
+        self.painted.selected_label = self.crop.next_label
         self.save(say=True)
-
-    def _painted(self) -> Labels | None:
-        return next((one for one in self.canvas.viewer.layers if self.canvas.made(one) == PAINTED), None)
 
     def save(self, say: bool = False) -> bool:
         """Write what was painted since; True where nothing is left unsaved."""
-        if self.crop is None:
+        if self.crop is None or self.painted is None:
             return True
         try:
+            self.crop.take(self.painted.data)
             new = self.crop.save()
-        except (ConnectomicsError, OSError) as error:
-            self.message.say(str(error), error=True)
+        except FAILURES as error:
+            self.message.say(f"Not saved. {error}", error=True)
             return False
         if new:
-            self._refresh()
+            self._enable()
         if new or say:
             self.message.say(f"{self.crop.crop.name}: saved.")
         return True
 
+    def read_again(self) -> None:
+        """Show what is in the file; what cannot be saved is kept beside it."""
+        if self.folder is None or self.crop is None:
+            return
+        number, kept = self.number, ""
+        if not self.save():
+            try:
+                kept = f"What was painted is in {self.crop.keep_apart()}."
+            except OSError as error:
+                self.message.say(f"Not saved, and not kept: {error}", error=True)
+                return
+        layers, self.crop, self.number, self.layers = self.layers, None, -1, []
+        self.canvas.remove(*layers)
+        self.go_to(number)
+        if kept:
+            self.message.say(kept)
+
     def mark(self, done: bool) -> None:
         """Say whether all of the crop is painted."""
-        if self.folder is None or self.crop is None or not self.save():
-            return
-        try:
-            self.folder.mark(self.number, done)
-        except (ConnectomicsError, OSError) as error:
-            self.message.say(str(error), error=True)
-        self._refresh()
+        if self.folder is not None and self.crop is not None and self.save():
+            try:
+                self.folder.mark(self.number, done)
+            except FAILURES as error:
+                self.message.say(str(error), error=True)
+        self._enable()
 
     # --- the end -------------------------------------------------------------------------------------------
 
     def _layer_removed(self, event: Any) -> None:
         """A person took the annotation out of the list of layers: save it, and close the crop."""
-        if self.crop is None or self.canvas.made(event.value) != PAINTED or not self.save():
+        if self.painted is None or event.value is not self.painted:
             return
-        self.crop, self.number, layers = None, -1, self._layers()
-        self.canvas.remove(*layers)
-        self._refresh()
+        if not self.save():
+            self._keep()
+        layers, self.crop, self.number, self.layers = self.layers, None, -1, []
+        QTimer.singleShot(0, lambda: self.canvas.remove(*layers))  # others may be about to be removed, too
+        self._enable()
 
-    def _select(self, row: int) -> None:
-        self.list.blockSignals(True)
-        self.list.setCurrentRow(row)
-        self.list.blockSignals(False)
+    def _keep(self) -> None:
+        """The last resort: a file beside the crop."""
+        if self.crop is not None:
+            try:
+                self.message.say(f"What was painted is in {self.crop.keep_apart()}.", error=True)
+            except OSError as error:
+                self.message.say(f"Not saved, and not kept: {error}", error=True)
 
-    def closeEvent(self, event: Any) -> None:
+    def end(self) -> None:
         """Save, and listen no more."""
-        self.save()
         self.timer.stop()
-        for undo in self._undone:
-            undo()
-        self._undone = []
-        super().closeEvent(event)
+        self.canvas.viewer.layers.events.removed.disconnect(self._layer_removed)
+        if not self.save():
+            self._keep()

@@ -86,14 +86,19 @@ class Canvas:
 
     def labels(self, name: str, data: NDArray[Any], voxel_size: Triple, offset: Triple) -> Labels:
         """A label layer of an array, made or changed."""
-        centre = [o + v / 2 for o, v in zip(offset, voxel_size, strict=True)]
         there = self._named(name, Labels)
         if there is None:
-            said = {"name": name, "scale": list(voxel_size), "translate": centre, "units": UNITS}
-            said["metadata"] = {KEY: {"made": name}}
-            return self._topmost(Labels(data, **said))
+            return self.new_labels(name, data, voxel_size, offset)
+        centre = [o + v / 2 for o, v in zip(offset, voxel_size, strict=True)]
         there.data, there.scale, there.translate = data, list(voxel_size), centre
         return there
+
+    def new_labels(self, name: str, data: NDArray[Any], voxel_size: Triple, offset: Triple) -> Labels:
+        """A label layer of an array, whatever other layers are called."""
+        centre = [o + v / 2 for o, v in zip(offset, voxel_size, strict=True)]
+        said = {"name": name, "scale": list(voxel_size), "translate": centre, "units": UNITS}
+        made: Labels = self._topmost(Labels(data, **said, metadata={KEY: {"made": name}}))
+        return made
 
     def points(
         self,

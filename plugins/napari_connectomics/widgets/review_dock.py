@@ -6,15 +6,7 @@ from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.viewer import Viewer
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFormLayout,
-    QLineEdit,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from connectomics.errors import ConnectomicsError
 from connectomics.proofreading.focus import Focus
@@ -25,6 +17,7 @@ from napari_connectomics import keys, sessions
 from napari_connectomics.live_layer import live_layer
 from napari_connectomics.review_controller import ReviewController, Status
 from napari_connectomics.widgets.canvas import Canvas
+from napari_connectomics.widgets.ending import Ending
 from napari_connectomics.widgets.form import narrow
 from napari_connectomics.widgets.key_buttons import KeyButtons
 from napari_connectomics.widgets.review_picture import ReviewPicture
@@ -108,8 +101,7 @@ class ReviewDock(QWidget):
         self.paint_button.clicked.connect(self._paint)
         self.order.currentTextChanged.connect(self._order_changed)
         self.alone.toggled.connect(self.picture.set_alone)
-        viewer = self.canvas.viewer
-        events = viewer.layers.events
+        viewer, events = self.canvas.viewer, self.canvas.viewer.layers.events
         events.inserted.connect(self.refresh_outputs)
         events.removed.connect(self.refresh_outputs)
         viewer.dims.events.ndisplay.connect(self.picture.turn)
@@ -120,6 +112,7 @@ class ReviewDock(QWidget):
             lambda: viewer.dims.events.ndisplay.disconnect(self.picture.turn),
             self.keys.bind(viewer),
         ]
+        self.ending = Ending(self, self._over)
 
     @property
     def buttons(self) -> dict[str, QPushButton]:
@@ -151,6 +144,7 @@ class ReviewDock(QWidget):
         self.tell("ranking ...")
         self.worker = create_worker(self._open)
         self.worker.returned.connect(self._opened)
+        self.worker.errored.connect(lambda error: self._opened(f"{type(error).__name__}: {error}"))
         self.worker.start()
 
     def _open(self) -> ReviewSession | str:
@@ -167,6 +161,9 @@ class ReviewDock(QWidget):
         self.begin_button.setEnabled(True)
         if isinstance(session, str):
             self.tell(session, error=True)
+            return
+        if self.ending.over:
+            session.close()
             return
         self.controller = ReviewController(session, self)
         self.picture.begin(live_layer(session))
@@ -289,10 +286,9 @@ class ReviewDock(QWidget):
         """Say what was done, or what could not be."""
         self.message.say(text, error)
 
-    def closeEvent(self, event: Any) -> None:
+    def _over(self) -> None:
         """The review ends with its dock."""
         self.end()
         for undo in self._undone:
             undo()
         self._undone = []
-        super().closeEvent(event)

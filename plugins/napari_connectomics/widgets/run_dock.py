@@ -23,6 +23,7 @@ from connectomics.pipeline.layer import Layer
 from napari_connectomics import run_controller
 from napari_connectomics.run_job import Job, Request, Update
 from napari_connectomics.widgets.canvas import Canvas
+from napari_connectomics.widgets.ending import Ending
 from napari_connectomics.widgets.form import Form, narrow
 from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label, scrolled
 
@@ -103,8 +104,11 @@ class RunDock(QWidget):
         layers = self.canvas.viewer.layers
         layers.events.inserted.connect(self.refresh_volumes)
         layers.events.removed.connect(self.refresh_volumes)
-        self.destroyed.connect(lambda: layers.events.inserted.disconnect(self.refresh_volumes))
-        self.destroyed.connect(lambda: layers.events.removed.disconnect(self.refresh_volumes))
+        self._undone = [
+            lambda: layers.events.inserted.disconnect(self.refresh_volumes),
+            lambda: layers.events.removed.disconnect(self.refresh_volumes),
+        ]
+        self.ending = Ending(self, self.end)
 
     def refresh_volumes(self, _: Any = None) -> None:
         """List the images that can be run on, and keep the one that is chosen."""
@@ -233,7 +237,7 @@ class RunDock(QWidget):
     def _watch_failed(self, error: Exception) -> None:
         self.message.say(f"the run cannot be watched: {error}", error=True)
         if self.job is not None:
-            self.job.cancel()
+            self.job.kill()
         self.job = None
         self._buttons(running=False)
 
@@ -242,8 +246,10 @@ class RunDock(QWidget):
         self.cancel_button.setEnabled(running)
         self.bar.setVisible(True)
 
-    def closeEvent(self, event: Any) -> None:
+    def end(self) -> None:
         """A run ends with its dock."""
         if self.job is not None:
             self.job.kill()
-        super().closeEvent(event)
+        for undo in self._undone:
+            undo()
+        self._undone = []

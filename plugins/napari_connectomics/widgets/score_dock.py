@@ -27,6 +27,7 @@ from napari_connectomics import score_controller, sessions
 from napari_connectomics.layer_data import ERROR_COLOURS
 from napari_connectomics.score_controller import BlocksDone
 from napari_connectomics.widgets.canvas import Canvas
+from napari_connectomics.widgets.ending import Ending
 from napari_connectomics.widgets.form import narrow
 from napari_connectomics.widgets.texts import DOCK_WIDTH, MessageLine, help_label
 
@@ -98,6 +99,7 @@ class ScoreDock(QWidget):
             lambda: events.inserted.disconnect(self.refresh_layers),
             lambda: events.removed.disconnect(self.refresh_layers),
         ]
+        self.ending = Ending(self, self.end)
 
     def refresh_layers(self, _: Any = None) -> None:
         """List what can be scored, and against what."""
@@ -191,13 +193,12 @@ class ScoreDock(QWidget):
         found = box.itemData(index)
         return found if isinstance(found, Layer) else None
 
-    def closeEvent(self, event: Any) -> None:
+    def end(self) -> None:
         """Listen no more."""
         self.timer.stop()
         for undo in self._undone:
             undo()
         self._undone = []
-        super().closeEvent(event)
 
 
 def _score(layer: Layer | None, truth: Any, xpress: bool, roi: Any, progress: BlocksDone) -> Comparison | str:
