@@ -151,9 +151,13 @@ class AnnotateDock(QWidget):
         """Save and take the open crop's layers away; False where it cannot be saved, and all stays."""
         if not self.save():
             return False
-        layers, self.crop, self.number, self.layers = self.layers, None, -1, []
-        self.canvas.remove(*layers)
+        self.canvas.remove(*self._close())
         return True
+
+    def _close(self) -> list[NapariLayer]:
+        """No crop is open any more; the layers that showed it."""
+        layers, self.crop, self.number, self.layers = self.layers, None, -1, []
+        return layers
 
     @property
     def painted(self) -> Labels | None:
@@ -196,13 +200,10 @@ class AnnotateDock(QWidget):
             return
         number, kept = self.number, ""
         if not self.save():
-            try:
-                kept = f"What was painted is in {self.crop.keep_apart()}."
-            except OSError as error:
-                self.message.say(f"Not saved, and not kept: {error}", error=True)
+            kept = self._keep()
+            if not kept:
                 return
-        layers, self.crop, self.number, self.layers = self.layers, None, -1, []
-        self.canvas.remove(*layers)
+        self.canvas.remove(*self._close())
         self.go_to(number)
         if kept:
             self.message.say(kept)
@@ -224,17 +225,21 @@ class AnnotateDock(QWidget):
             return
         if not self.save():
             self._keep()
-        layers, self.crop, self.number, self.layers = self.layers, None, -1, []
+        layers = self._close()
         QTimer.singleShot(0, lambda: self.canvas.remove(*layers))  # others may be about to be removed, too
         self._enable()
 
-    def _keep(self) -> None:
-        """The last resort: a file beside the crop."""
-        if self.crop is not None:
-            try:
-                self.message.say(f"What was painted is in {self.crop.keep_apart()}.", error=True)
-            except OSError as error:
-                self.message.say(f"Not saved, and not kept: {error}", error=True)
+    def _keep(self) -> str:
+        """The last resort, a file beside the crop: says where it is, or "" where it cannot be written either."""
+        if self.crop is None:
+            return ""
+        try:
+            kept = f"What was painted is in {self.crop.keep_apart()}."
+        except OSError as error:
+            self.message.say(f"Not saved, and not kept: {error}", error=True)
+            return ""
+        self.message.say(kept, error=True)
+        return kept
 
     def end(self) -> None:
         """Save, and listen no more."""
