@@ -74,8 +74,8 @@ def penalties(
         Steps of the affinities' 8 bits, 0..255. Where one of the fragments has few voxels inside, its mean is
         no more than a hint: n voxels count for n / (n + `SURE`).
     """
-    inside = grey[:, 0]
-    mean = grey[:, 1] / (STEPS * np.maximum(1, inside))
-    fewer = np.minimum(inside[u], inside[v])
-    lost = 255 * per_deviation * np.abs(mean[u] - mean[v]) * fewer / (fewer + SURE)
+    ends = [grey[end] for end in (u, v)]  # of these alone: there may be many more fragments
+    one, other = (total / (STEPS * np.maximum(1, inside)) for inside, total in (end.T for end in ends))
+    fewer = np.minimum(ends[0][:, 0], ends[1][:, 0])
+    lost = 255 * per_deviation * np.abs(one - other) * fewer / (fewer + SURE)
     return np.minimum(255, np.rint(lost)).astype(np.int64)

@@ -230,7 +230,7 @@ class AnnotateDock(QWidget):
         self._enable()
 
     def _keep(self) -> str:
-        """The last resort, a file beside the crop: says where it is, or "" where it cannot be written either."""
+        """The last resort, a file beside the crop: where it is, or "" where it cannot be written either."""
         if self.crop is None:
             return ""
         try:
