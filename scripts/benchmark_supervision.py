@@ -43,16 +43,15 @@ METHODS = {
     "maximin": {"truth": {"method": "points"}, "loss": {"maximin": 1.0}},
     "pseudo": {"truth": {"method": "pseudo"}},
 }
-SELDOM = {
-    f"{method}, 1 crop in 10 painted": {
-        **METHODS[method],
-        "truth": METHODS[method]["truth"] | {"painted_share": 0.1},
+OFTEN = {
+    "maximin, half of the crops painted": {
+        **METHODS["maximin"],
+        "truth": METHODS["maximin"]["truth"] | {"painted_share": 0.5},
     }
-    for method in ("tubes", "maximin")
 }
-"""The painted cube is small: with half of the crops from it, as elsewhere, its voxels are seen very often."""
+"""Elsewhere a tenth: the painted cube is small, and is learnt by heart."""
 
-ROWS = [*PAINTED, *METHODS, *(f"painted 2% + {method}" for method in METHODS | SELDOM)]
+ROWS = [*PAINTED, *METHODS, *(f"painted 2% + {method}" for method in METHODS | OFTEN)]
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
 SEGMENTATION = {"linkage": "mean"}
 
@@ -87,7 +86,7 @@ def settings(row: str, seed: int) -> TrainSettings:
     values = read_toml(RECIPE)
     painted = next((name for name in PAINTED if row.startswith(name)), "")
     method = row.removeprefix(painted).removeprefix(" + ")
-    changes = (METHODS | SELDOM).get(method, {})
+    changes = (METHODS | OFTEN).get(method, {})
     phantom = {
         "first_seed": seed,
         "count": 1,

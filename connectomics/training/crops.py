@@ -51,7 +51,7 @@ class Cropper:
         shares = np.array([source.proportion for source in sources], np.float64)
         self._shares = shares / shares.sum()
         self._rare = rare_objects
-        self._bounds = [bounds(source.labels) for source in sources]
+        self._bounds = [source.centres or bounds(source.labels) for source in sources]
         self._objects = [_Objects(source.labels) if rare_objects else None for source in sources]
         self._hard: Mapping[int, Places] = {}
         self._hard_share = 0.0

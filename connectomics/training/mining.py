@@ -80,7 +80,7 @@ class Mining(Callback):
         for number in random.choice(len(shares), settings.boxes, p=shares / shares.sum()).tolist():
             source = module.sources[number]
             if number not in self._bounds:
-                self._bounds[number] = bounds(source.labels)
+                self._bounds[number] = source.centres or bounds(source.labels)
             low, high = _draw_box(random, source, self._bounds[number], settings.edge)
             new = _find(module, source, low, high)
             merges, splits = merges + int(new.merges.sum()), splits + int((~new.merges).sum())

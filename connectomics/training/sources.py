@@ -46,6 +46,8 @@ class Source:
         Place in the list of a run's volumes; kept where one volume is drawn from with several labels.
     part : bool
         Cut from a volume that is there whole, too.
+    centres : tuple of (int, int) or None
+        First and last + 1 voxel, along z, y, x, where crops are centred; None: wherever anything is known.
     """
 
     raw: torch.Tensor
@@ -57,6 +59,7 @@ class Source:
     traces: Labels | None = None
     number: int = 0
     part: bool = False
+    centres: tuple[tuple[int, int], ...] | None = None
 
     def to(self, device: torch.device) -> "Source":
         """The same source on a device."""

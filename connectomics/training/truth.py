@@ -10,6 +10,7 @@ from connectomics.errors import InputError
 from connectomics.io.skeletons import Skeletons
 from connectomics.roi import Triple
 from connectomics.training.crops import bounds
+from connectomics.training.paint_over import paint_over
 from connectomics.training.settings import TruthSettings
 from connectomics.training.sources import UNLABELLED, Labels, Source
 from connectomics.training.traces import draw_traces
@@ -66,9 +67,10 @@ def with_skeletons(
         traces=traces,
         proportion=painted.proportion * (1 - share),
     )
-    return (
-        [_trimmed(replace(painted, proportion=painted.proportion * share)), traced] if has_paint else [traced]
-    )
+    if not has_paint:
+        return [traced]
+    around = settings.method != "points"  # bare skeletons are known otherwise than painted objects
+    return [_painted_part(painted, traced, share, around), traced]
 
 
 def _painted_share(settings: TruthSettings, paint: float) -> float:
@@ -76,15 +78,29 @@ def _painted_share(settings: TruthSettings, paint: float) -> float:
     return min(_MOST_PAINTED, max(_LEAST_PAINTED, paint)) if share is None else share
 
 
-def _trimmed(source: Source) -> Source:
-    """Only what crops centred in the painted part can reach: it is small and the volume may be large."""
+def _painted_part(painted: Source, traced: Source, share: float, around: bool) -> Source:
+    """Only what crops centred in the painted part can reach: it is small and the volume may be large.
+
+    What skeletons gave `around` the paint is part of it, if wanted.
+    """
+    centres = bounds(painted.labels)
     box = tuple(
         slice(max(0, first - _REACH), min(n, last + _REACH))
-        for (first, last), n in zip(bounds(source.labels), source.labels.shape, strict=True)
+        for (first, last), n in zip(centres, painted.labels.shape, strict=True)
     )
-    whole = (slice(None),) * 3
+    inside = tuple((first - s.start, last - s.start) for (first, last), s in zip(centres, box, strict=True))
+    labels, whole = painted.labels[box].clone(), (slice(None),) * 3
+    if traced.traces is not None and around:
+        merged = paint_over(traced.labels[box].numpy(), labels.numpy(), traced.traces[box])
+        labels = torch.from_numpy(merged)
     return replace(
-        source, raw=source.raw[box].clone(), labels=source.labels[box].clone(), score=whole, part=True
+        painted,
+        raw=painted.raw[box].clone(),
+        labels=labels,
+        proportion=painted.proportion * share,
+        centres=inside,
+        score=whole,
+        part=True,
     )
 
 

@@ -11,6 +11,7 @@ from connectomics.errors import InputError, SettingsError
 from connectomics.io.skeletons import Skeletons, write_swc
 from connectomics.networks.models import find_model
 from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.training.paint_over import paint_over
 from connectomics.training.pseudo import pseudo_labels
 from connectomics.training.settings import TrainSettings, TruthSettings
 from connectomics.training.sources import make_source
@@ -135,10 +136,54 @@ def test_painted_voxels_and_skeletons_share_the_crops():
     share = min(0.5, max(0.1, float((painted > 0).mean())))
     usual = with_skeletons(source, skeletons, (0, 0, 0), SIZE, TruthSettings(radius=25))
     assert [s.proportion for s in usual] == pytest.approx([2 * share, 2 - 2 * share]) and 0.1 <= share < 0.5
-    assert (sources[0].labels > 0).sum() == painted.astype(bool).sum() and sources[0].traces is None
+    assert (sources[0].labels[painted > 0] == 1).all() and sources[0].traces is None
     split = renewed(sources, [np.zeros(raw.shape, np.int32)], 0.8)
     assert [round(s.proportion, 6) for s in split] == [0.5, 0.3, 1.2]
     assert torch.equal(split[1].labels, sources[1].labels) and not split[2].labels.any()
+
+
+def _overlaid(painted: np.ndarray, traces: np.ndarray) -> np.ndarray:
+    """Tubes one voxel wide with the paint over them."""
+    return paint_over(np.where(traces > 0, traces, -1), painted, traces)
+
+
+def test_a_painted_object_has_the_number_of_its_skeleton_on_both_sides_of_the_paint():
+    traces, painted = np.zeros((3, 9, 20), np.int16), np.full((3, 9, 20), -1, np.int16)
+    traces[1, 2], traces[1, 6] = 1, 2
+    painted[:, :, :8] = 0
+    painted[:, 1:4, :8], painted[:, 5:8, :8], painted[:, 4, :3] = 9, 4, 7
+    labels = _overlaid(painted, traces)
+    assert (labels[:, 1:4, :8] == 1).all() and (labels[1, 2] == 1).all()
+    assert (labels[:, 5:8, :8] == 2).all() and (labels[1, 6] == 2).all()
+    assert (labels[:, 4, :3] > 2).all() and (labels[:, 0, :8] == 0).all()
+    assert (labels[:, :, 8:] == np.where(traces > 0, traces, -1)[:, :, 8:]).all()
+
+
+def test_a_skeleton_at_odds_with_the_paint_is_unknown_around_it():
+    traces, painted = np.zeros((3, 9, 20), np.int16), np.full((3, 9, 20), -1, np.int16)
+    painted[:, 1:4, :10], painted[:, 5:8, :10] = 1, 2
+    traces[1, 2, :5], traces[1, 6, 5:] = 1, 1  # crosses from one object to the other
+    assert (_overlaid(painted, traces)[:, :, 10:] == -1).all()
+    traces[:] = 0
+    traces[1, 1], traces[1, 3, 4:] = 1, 2  # two skeletons in one object: the longer one is its own
+    labels = _overlaid(painted, traces)
+    assert (labels[1, 1, 10:] == 1).all() and not (labels == 2).any()
+    assert (labels[:, 1:4, :10] == 1).all()
+    traces[:] = 0
+    traces[1, 2], traces[1, 5, 9] = 1, 1  # one misplaced node of eleven
+    assert (_overlaid(painted, traces)[1, 2, 10:] == 1).all()
+
+
+def test_crops_are_centred_in_the_paint_and_have_tubes_around_it():
+    raw, skeletons = _two_axons()
+    painted = np.full(raw.shape, -1, np.int16)
+    painted[:, 2:9, :8] = 5
+    source = make_source(raw, painted, False)
+    part = with_skeletons(source, skeletons, (0, 0, 0), SIZE, TruthSettings(radius=25))[0]
+    assert part.centres == ((0, 8), (2, 9), (0, 8))
+    assert (part.labels[:, 2:9, :8] == 1).all() and (part.labels[4, 18] == 2).all()
+    bare = with_skeletons(source, skeletons, (0, 0, 0), SIZE, TruthSettings(method="points"))[0]
+    assert (bare.labels[painted < 0] == -1).all()
 
 
 @pytest.fixture
