@@ -37,9 +37,11 @@ TRAIN_EDGE, TEST_EDGE = 256, 160
 PAINTED = {"dense": 1.0, "painted 2%": 0.02}
 METHODS = {
     "tubes": {"truth": {"method": "tubes"}},
+    "grown": {"truth": {"method": "grown"}},
     "tubes + clDice": {"truth": {"method": "tubes"}, "loss": {"cldice": 0.2}},
     "tubes + maximin": {"truth": {"method": "tubes"}, "loss": {"maximin": 0.2}},
     "tubes + mining": {"truth": {"method": "tubes"}, "mining": {"share": 0.5}},
+    "grown + maximin": {"truth": {"method": "grown"}, "loss": {"maximin": 0.2}},
     "maximin": {"truth": {"method": "points"}, "loss": {"maximin": 1.0}},
     "pseudo": {"truth": {"method": "pseudo"}},
 }

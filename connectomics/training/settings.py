@@ -22,9 +22,10 @@ Voxels = Annotated[int, Field(ge=0)]
 class TruthSettings(Settings):
     """What is made of skeletons."""
 
-    method: Literal["points", "tubes", "pseudo"] = "tubes"
+    method: Literal["points", "tubes", "grown", "pseudo"] = "tubes"
     """points: the skeletons alone, for the maximin loss; tubes: dilated, with borders between neighbours;
-    pseudo: tubes at first, then what the network itself finds along each skeleton, in rounds."""
+    grown: tubes that fill what is bright around them; pseudo: tubes at first, then what the network itself
+    finds along each skeleton, in rounds."""
     radius: float = Field(default=100.0, gt=0)
     """Radius of a tube, nm: surely inside every traced axon."""
     reach: float = Field(default=1000.0, gt=0)

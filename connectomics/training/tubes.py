@@ -15,9 +15,24 @@ _BLOCK = 256
 _DARKER = 0.25
 """How much darker than the axons a border is, at least, in standard deviations of the image."""
 
+_SMOOTH, _DARK, _NARROW = 2.0, 0.5, 2.5
+"""What stops a growing tube: voxels darker than its middle by `_DARK` standard deviations of the image
+smoothed by `_SMOOTH` voxels, and passages between them that a ball of radius `_NARROW` (edges of the smallest
+voxel) does not fit through. On a hard phantom a third of the axons' voxels are found so, 0.996 of them right
+(0.999 where half of the axons are not traced); 0.43 and 0.98 with 1.5 edges, 0.46 and 0.95
+with 0.75 deviations."""
+
+_DEEP, _SPREAD = 1.5, 2
+"""A border spreads by so many voxels through what is darker by `_DEEP` deviations: 0.99 of it is right."""
+
 
 def draw_tubes(
-    traces: Labels, raw: NDArray[np.generic], voxel_size: Triple, radius: float, reach: float
+    traces: Labels,
+    raw: NDArray[np.generic],
+    voxel_size: Triple,
+    radius: float,
+    reach: float,
+    grow: bool = False,
 ) -> Labels:
     """Labels made of skeletons and image: what is surely axon, what lies between two, and the unknown rest.
 
@@ -25,6 +40,8 @@ def draw_tubes(
     first (axons are brighter than the myelin and the membranes between them), up to `reach`; where
     the floods of two axons meet in a voxel clearly darker than its own tube, there is a border. Where
     skeletons of two axons come closer to each other than one radius, one of them is misplaced: unknown.
+
+    Grown, a tube fills what it reaches through bright passages wide enough, and borders what is dark at them.
 
     Parameters
     ----------
@@ -36,6 +53,8 @@ def draw_tubes(
         nm, zyx.
     radius, reach
         nm.
+    grow
+        Go on from the tubes and borders.
 
     Returns
     -------
@@ -51,14 +70,18 @@ def draw_tubes(
             for s, h, n in zip(core, halo, traces.shape, strict=True)
         )
         inner = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(core, outer, strict=True))
-        labels[tuple(core)] = _tubes(traces[outer].astype(np.int32), raw[outer], voxel_size, radius, reach)[
-            inner
-        ]
+        ids = traces[outer].astype(np.int32)
+        labels[tuple(core)] = _tubes(ids, raw[outer], voxel_size, radius, reach, grow)[inner]
     return labels
 
 
 def _tubes(
-    traces: NDArray[np.int32], raw: NDArray[np.generic], voxel_size: Triple, radius: float, reach: float
+    traces: NDArray[np.int32],
+    raw: NDArray[np.generic],
+    voxel_size: Triple,
+    radius: float,
+    reach: float,
+    grow: bool,
 ) -> NDArray[np.int32]:
     """The same for one block that fits in memory several times."""
     from scipy import ndimage
@@ -74,13 +97,34 @@ def _tubes(
     image = ndimage.gaussian_filter(raw.astype(np.float32), 1)
     flooded = watershed(-image, tubes, mask=distance <= reach)  # type: ignore[no-untyped-call]
     inside = tubes > 0
-    with np.errstate(invalid="ignore"):  # an axon without a tube here has no mean
-        bright = ndimage.mean(image, tubes, np.arange(int(tubes.max()) + 1))
-    level = np.nan_to_num(bright, nan=-np.inf)[flooded]
-    parted = (flooded > 0) & ~inside & _between_two(flooded) & (image < level - _DARKER * image.std())
-    labels[inside] = tubes[inside]
+    darkness = _darkness(image, tubes, flooded)
+    parted = ~inside & _between_two(flooded) & (darkness > _DARKER)
+    if grow:
+        smooth = ndimage.gaussian_filter(raw.astype(np.float32), _SMOOTH)
+        walls = parted | (_darkness(smooth, tubes, flooded) > _DARK)
+        room = ndimage.distance_transform_edt(~walls, sampling=np.array(voxel_size) / min(voxel_size))
+        wide = inside | ((room >= _NARROW) & (flooded > 0))
+        filled = watershed(-room, tubes, mask=wide)  # type: ignore[no-untyped-call]
+        tubes = np.where((filled == flooded) & ~parted, filled, 0)
+        deep = parted | ((darkness > _DEEP) & (tubes == 0))
+        parted = ndimage.binary_dilation(parted, iterations=_SPREAD, mask=deep)
+    labels[tubes > 0] = tubes[tubes > 0]
     labels[parted] = 0
     return labels
+
+
+def _darkness(
+    image: NDArray[np.float32], tubes: NDArray[np.int32], flooded: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """How much darker than the tube of its flood a voxel is, in standard deviations; -inf without a flood."""
+    from scipy import ndimage
+
+    with np.errstate(invalid="ignore"):  # an axon without a tube here has no mean
+        bright = ndimage.mean(image, tubes, np.arange(int(tubes.max()) + 1))
+    bright[0] = np.nan
+    level = np.nan_to_num(bright, nan=-np.inf).astype(np.float32)[flooded]
+    found: NDArray[np.float32] = (level - image) / image.std()
+    return found
 
 
 def _between_two(flooded: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -107,6 +107,22 @@ def _found(gap):
     return affinities
 
 
+def test_a_grown_tube_fills_its_axon_but_not_what_is_behind_a_narrow_gap():
+    raw = np.full((24, 40, 60), 200, np.uint8)
+    raw[:, 18:22], raw[:, :3], raw[:, 37:], raw[:, :, 40:42] = 20, 20, 20, 20  # walls
+    raw[11:13, 8:10, 40:42] = 200  # a gap into an axon that nobody traced
+    line = [(z, 10, 10) for z in range(24)], [(z, 30, 10) for z in range(24)]
+    skeletons = _skeletons(*([(10 * z + 5, 10 * y + 5, 10 * x + 5) for z, y, x in path] for path in line))
+    traces = draw_traces(skeletons, (0, 0, 0), (10.0,) * 3, raw.shape)
+    thin = draw_tubes(traces, raw, (10.0,) * 3, 20, 500)
+    grown = draw_tubes(traces, raw, (10.0,) * 3, 20, 500, grow=True)
+    assert (grown[thin > 0] == thin[thin > 0]).all()
+    assert (grown[:, 7:14, 4:34] == 1).mean() > 0.95 > 0.3 > (thin[:, 7:14, 4:34] == 1).mean()
+    assert (grown[:, 26:33, 4:34] == 2).mean() > 0.95
+    assert not (grown[:, :, 42:] > 0).any()
+    assert (grown[:, 19:21, 4:34] == 0).all() and not (grown[raw > 100] == 0).any()
+
+
 def test_what_one_skeleton_runs_through_takes_its_number():
     raw, skeletons = _two_axons()
     traces = draw_traces(skeletons, (0, 0, 0), SIZE, raw.shape)
