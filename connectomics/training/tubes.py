@@ -41,7 +41,8 @@ def draw_tubes(
     the floods of two axons meet in a voxel clearly darker than its own tube, there is a border. Where
     skeletons of two axons come closer to each other than one radius, one of them is misplaced: unknown.
 
-    Grown, a tube fills what it reaches through bright passages wide enough, and borders what is dark at them.
+    Grown, a tube fills what it reaches through bright passages wide enough, and a border what is dark at it.
+    Tubes that come to touch stay as they were: of two skeletons in one axon one is misplaced.
 
     Parameters
     ----------
@@ -105,7 +106,8 @@ def _tubes(
         room = ndimage.distance_transform_edt(~walls, sampling=np.array(voxel_size) / min(voxel_size))
         wide = inside | ((room >= _NARROW) & (flooded > 0))
         filled = watershed(-room, tubes, mask=wide)  # type: ignore[no-untyped-call]
-        tubes = np.where((filled == flooded) & ~parted, filled, 0)
+        filled = np.where((filled == flooded) & ~parted, filled, 0)
+        tubes = np.where(_touching(filled), tubes, filled)
         deep = parted | ((darkness > _DEEP) & (tubes == 0))
         parted = ndimage.binary_dilation(parted, iterations=_SPREAD, mask=deep)
     labels[tubes > 0] = tubes[tubes > 0]
@@ -124,6 +126,18 @@ def _darkness(
     bright[0] = np.nan
     level = np.nan_to_num(bright, nan=-np.inf).astype(np.float32)[flooded]
     found: NDArray[np.float32] = (level - image) / image.std()
+    return found
+
+
+def _touching(tubes: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Voxels of the tubes that touch another axon's."""
+    those = np.zeros(int(tubes.max()) + 1, bool)
+    for axis in range(3):
+        rolled = np.moveaxis(tubes, axis, 0)
+        here, there = rolled[:-1], rolled[1:]
+        meet = (here > 0) & (there > 0) & (here != there)
+        those[here[meet]] = those[there[meet]] = True
+    found: NDArray[np.bool_] = those[tubes]
     return found
 
 

@@ -123,6 +123,15 @@ def test_a_grown_tube_fills_its_axon_but_not_what_is_behind_a_narrow_gap():
     assert (grown[:, 19:21, 4:34] == 0).all() and not (grown[raw > 100] == 0).any()
 
 
+def test_tubes_do_not_grow_where_two_skeletons_lie_in_one_axon():
+    raw = np.full((16, 24, 60), 200, np.uint8)
+    raw[:, :3], raw[:, 21:] = 20, 20
+    skeletons = _skeletons(*([(10 * z + 5, 125, 10 * x + 5) for z in range(16)] for x in (12, 46)))
+    traces = draw_traces(skeletons, (0, 0, 0), (10.0,) * 3, raw.shape)
+    thin, grown = (draw_tubes(traces, raw, (10.0,) * 3, 20, 500, grow) for grow in (False, True))
+    assert np.array_equal(grown > 0, thin > 0) and {1, 2} <= set(np.unique(grown))
+
+
 def test_what_one_skeleton_runs_through_takes_its_number():
     raw, skeletons = _two_axons()
     traces = draw_traces(skeletons, (0, 0, 0), SIZE, raw.shape)
