@@ -31,6 +31,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from benchmark_table import add_row, read_rows
 from scipy.stats import spearmanr
 
 from connectomics.adaptation.features import normalisation_of, target_crops, target_features
@@ -301,14 +302,7 @@ class Bench:
     # --- the table -----------------------------------------------------------------------------------------
 
     def rows(self) -> list:
-        return json.loads(self.table.read_text()) if self.table.exists() else []
-
-    def keep(self, row: dict) -> None:
-        self.table.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.table.with_suffix(f".{os.getpid()}")
-        text = ",\n".join(json.dumps(one) for one in [*self.rows(), row])
-        partial.write_text(f"[\n{text}\n]\n")
-        partial.replace(self.table)
+        return read_rows(self.table)
 
     def wanted(self) -> list:
         """Every row, in the order in which one needs the other."""
@@ -343,7 +337,7 @@ class Bench:
             began = time.monotonic()
             arguments = [value for name, value in key.items() if name != "kind"]
             found = getattr(self, key["kind"])(*arguments)
-            self.keep(key | found | {"minutes": round((time.monotonic() - began) / 60, 2)})
+            add_row(self.table, key | found | {"minutes": round((time.monotonic() - began) / 60, 2)})
 
 
 KEYS = {

@@ -29,11 +29,11 @@ is the count of all.
 import argparse
 import json
 import math
-import os
 import time
 from pathlib import Path
 
 import numpy as np
+from benchmark_table import add_row, has_row, read_rows
 from scipy.stats import binomtest
 
 from connectomics.blockwise.progress import Silent
@@ -95,7 +95,9 @@ def main() -> None:
 
 def run_part(options) -> None:
     pending = [
-        d for d in options.densities if not finished(options, density=d, seed=options.seed, edge=options.edge)
+        d
+        for d in options.densities
+        if not has_row(options.table, part=options.part, density=d, seed=options.seed, edge=options.edge)
     ]
     if not pending:
         return
@@ -111,7 +113,7 @@ def run_part(options) -> None:
             row[name] = measured(group, density, cascade, options)
             for key in ("network_seconds", "seconds"):
                 row[name][key.replace("seconds", "saved")] = round(1 - row[name][key] / row["one"][key], 4)
-        keep(options.table, row)
+        add_row(options.table, row, order)
 
 
 def calibrated(name: str, options) -> Cascade:
@@ -266,7 +268,9 @@ def promise_part(options) -> None:
     count = options.count or 4
     settings = coarse_settings(0, 1, options).promise
     key = {"recall": settings.recall, "confidence": settings.confidence}
-    pending = [n for n in range(options.number) if not finished(options, set=n, **key)]
+    pending = [
+        n for n in range(options.number) if not has_row(options.table, part=options.part, set=n, **key)
+    ]
     test: list[Scored] = []
     for number in pending:
         row = {"part": "promise", "set": number, **key}
@@ -274,7 +278,7 @@ def promise_part(options) -> None:
             given = coarse_settings(CALIBRATION_SEED + number * count, count, options)
             found = calibrate(given, InferenceSettings(), Silent())
         except InputError as error:  # too few axons for the promise: no cascade is made
-            keep(options.table, row | {"refused": str(error)})
+            add_row(options.table, row | {"refused": str(error)}, order)
             continue
         test = test or test_set(math.ceil(options.ratio * 1.1 * count), options)
         thresholds = [one.threshold for one in found.levels]
@@ -282,7 +286,7 @@ def promise_part(options) -> None:
         calls = np.sum([calls_per_level(volume, thresholds) for volume in test], axis=0)
         row |= {"objects": found.objects, "lost": found.lost, "tested": len(kept)}
         row |= {"kept": rounded(kept.mean()), "thresholds": [rounded(t) for t in thresholds]}
-        keep(options.table, row | {"calls": (calls / test_chunks(test)).round(4).tolist()})
+        add_row(options.table, row | {"calls": (calls / test_chunks(test)).round(4).tolist()}, order)
 
 
 def test_set(count: int, options) -> list[Scored]:
@@ -308,7 +312,11 @@ def plan(part: Part, cascade: Cascade, sample: int, seed: int) -> Plan:
 
 
 def plan_part(options) -> None:
-    pending = [n for n in range(options.number) if not finished(options, seed=n, edge=options.edge)]
+    pending = [
+        n
+        for n in range(options.number)
+        if not has_row(options.table, part=options.part, seed=n, edge=options.edge)
+    ]
     if not pending:
         return
     path = options.folder / "coarse.cascade.json"
@@ -324,7 +332,7 @@ def plan_part(options) -> None:
             truths[which] = plan(part, cascade, 10**9, 0)
         true, said = truths[which], plan(part, cascade, options.sample, seed)
         level = said.levels[0]
-        keep(
+        add_row(
             options.table,
             {
                 "part": "plan",
@@ -339,6 +347,7 @@ def plan_part(options) -> None:
                 "sampled_share": rounded(said.sampled_share),
                 "pays_alike": said.pays == true.pays,
             },
+            order,
         )
 
 
@@ -346,25 +355,12 @@ def rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(float(value), 4)
 
 
-def read(table: Path) -> list[dict]:
-    return json.loads(table.read_text()) if table.exists() else []
-
-
-def finished(options, **key) -> bool:
-    rows = [row for row in read(options.table) if row["part"] == options.part]
-    return any(all(row[name] == value for name, value in key.items()) for row in rows)
-
-
-def keep(table: Path, found: dict) -> None:
-    rows = [*read(table), found]
-    rows.sort(key=lambda one: (list(KEYS).index(one["part"]), *(one[key] for key in KEYS[one["part"]])))
-    partial = table.with_suffix(f".{os.getpid()}")
-    partial.write_text("[\n" + ",\n".join(json.dumps(one) for one in rows) + "\n]\n")
-    partial.replace(table)
+def order(row: dict) -> tuple:
+    return list(KEYS).index(row["part"]), *(row[key] for key in KEYS[row["part"]])
 
 
 def show(table: Path) -> None:
-    rows = read(table)
+    rows = read_rows(table)
     runs = [row for row in rows if row["part"] == "run"]
     if runs:
         print("| edge | p, p1 | levels | network s | saved | expected | whole s | saved | recall | NERL |")

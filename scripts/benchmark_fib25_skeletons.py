@@ -10,15 +10,14 @@ stopped goes on where it was. Without RUNS it prints the table.
 """
 
 import argparse
-import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
-from benchmark_supervision import METHODS, read
+from benchmark_supervision import METHODS
+from benchmark_table import add_row, has_row, read_rows
 
 from connectomics.evaluation.volumes import VoiTable
 from connectomics.inference.predictor import predictor_for
@@ -41,8 +40,8 @@ ROWS = ["dense", "tubes", "grown", "pseudo", "tubes + maximin", "grown + maximin
 def main() -> None:
     options = parse()
     for row in options.rows:
-        if options.runs is not None and all(done["row"] != row for done in read(options.table)):
-            keep(options.table, measure(row, options.runs))
+        if options.runs is not None and not has_row(options.table, row=row):
+            add_row(options.table, measure(row, options.runs), lambda one: ROWS.index(one["row"]))
     show(options.table)
 
 
@@ -100,15 +99,8 @@ def scores(affinities, offsets, linkage: str, thresholds, truth, z: slice) -> It
         yield threshold, table.scores()
 
 
-def keep(table: Path, found: dict) -> None:
-    rows = sorted([*read(table), found], key=lambda one: ROWS.index(one["row"]))
-    partial = table.with_suffix(f".{os.getpid()}")
-    partial.write_text("[\n" + ",\n".join(json.dumps(one) for one in rows) + "\n]\n")
-    partial.replace(table)
-
-
 def show(table: Path) -> None:
-    found = {one["row"]: one for one in read(table)}
+    found = {one["row"]: one for one in read_rows(table)}
     print("| truth | VOI sum (split + merge) | on 120 <= z < 140, chosen there |\n|---|---|---|")
     for row in ROWS:
         one = found.get(row)

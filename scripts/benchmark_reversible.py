@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from benchmark_table import add_row, read_rows
 from torch.nn import functional
 
 from connectomics.inference.memory import parse_bytes
@@ -323,16 +324,11 @@ def accuracy(options):
     for task in options.data:
         for seed in options.seeds:
             for arm in ARMS:
-                done = json.loads(table.read_text()) if table.exists() else []
                 key = {"data": task, "seed": seed, "arm": arm, "minutes": options.minutes}
-                found = next((one for one in done if key.items() <= one.items()), None)
+                found = next((one for one in read_rows(table) if key.items() <= one.items()), None)
                 if found is None:
                     found = key | trained(options, task, seed, arm)
-                    table.parent.mkdir(parents=True, exist_ok=True)
-                    rows = [*(json.loads(table.read_text()) if table.exists() else []), found]
-                    partial = table.with_suffix(f".{os.getpid()}")
-                    partial.write_text("[\n" + ",\n".join(json.dumps(one) for one in rows) + "\n]\n")
-                    partial.replace(table)
+                    add_row(table, found)
                 yield found
 
 

@@ -11,12 +11,11 @@ it prints the table.
 """
 
 import argparse
-import json
-import os
 import time
 from pathlib import Path
 
 import numpy as np
+from benchmark_table import add_row, has_row, read_rows
 
 from connectomics.evaluation.skeletons import skeleton_scores
 from connectomics.evaluation.volumes import VoiTable
@@ -62,8 +61,8 @@ def main() -> None:
     options = parse()
     for seed in options.seeds:
         for row in options.rows:
-            if options.runs is not None and not finished(options.table, row, seed):
-                keep(options.table, measure(row, seed, options.runs))
+            if options.runs is not None and not has_row(options.table, row=row, seed=seed):
+                add_row(options.table, measure(row, seed, options.runs), order)
     show(options.table)
 
 
@@ -122,24 +121,12 @@ def scores(model, seed: int, thresholds):
         yield threshold, float(skeleton_scores(labels[nodes], skeletons)["nerl"]), table.scores()["voi_sum"]
 
 
-def read(table: Path) -> list[dict]:
-    return json.loads(table.read_text()) if table.exists() else []
-
-
-def finished(table: Path, row: str, seed: int) -> bool:
-    return any((done["row"], done["seed"]) == (row, seed) for done in read(table))
-
-
-def keep(table: Path, found: dict) -> None:
-    rows = [*read(table), found]
-    rows.sort(key=lambda one: (ROWS.index(one["row"]), one["seed"]))
-    partial = table.with_suffix(f".{os.getpid()}")
-    partial.write_text("[\n" + ",\n".join(json.dumps(one) for one in rows) + "\n]\n")
-    partial.replace(table)
+def order(row: dict) -> tuple:
+    return ROWS.index(row["row"]), row["seed"]
 
 
 def show(table: Path) -> None:
-    rows = read(table)
+    rows = read_rows(table)
     print("| truth | seeds | NERL (lowest - highest) | VOI sum (lowest - highest) |\n|---|---|---|---|")
     for row in ROWS:
         found = [one for one in rows if one["row"] == row]

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from benchmark_table import add_row, has_row, read_rows
 
 from connectomics.blockwise.progress import Silent
 from connectomics.evaluation.compare_images import evaluate_image
@@ -93,8 +94,8 @@ def main() -> None:
         for data in options.data:
             run = Run(data, seed, options.runs, models[data].format(seed=seed), options.set)
             for row in options.rows:
-                if options.runs is not None and not finished(options.table, data, row, seed):
-                    keep(options.table, run.measure(row))
+                if options.runs is not None and not has_row(options.table, data=data, row=row, seed=seed):
+                    add_row(options.table, run.measure(row), order)
             if options.pictures is not None and seed == options.seeds[0]:
                 run.draw(options.pictures)
     show(options.table)
@@ -285,24 +286,12 @@ def mean_scores(found: list[dict]) -> dict:
     return None if None in found else round(float(np.mean(found)), 4)
 
 
-def read(table: Path) -> list[dict]:
-    return json.loads(table.read_text()) if table.exists() else []
-
-
-def finished(table: Path, *key) -> bool:
-    return any((done["data"], done["row"], done["seed"]) == key for done in read(table))
-
-
-def keep(table: Path, found: dict) -> None:
-    rows = [*read(table), found]
-    rows.sort(key=lambda one: (one["data"], [*ROWS, "images"].index(one["row"]), one["seed"]))
-    partial = table.with_suffix(f".{os.getpid()}")
-    partial.write_text("[\n" + ",\n".join(json.dumps(one) for one in rows) + "\n]\n")
-    partial.replace(table)
+def order(row: dict) -> tuple:
+    return row["data"], [*ROWS, "images"].index(row["row"]), row["seed"]
 
 
 def show(table: Path) -> None:
-    rows = read(table)
+    rows = read_rows(table)
     for data in PARTS:
         print(f"\n{data}\n\n| segmented | seeds | VOI sum (lowest - highest) | split | merge |")
         print("|---|---|---|---|---|")

@@ -15,11 +15,11 @@ any time; a training that was stopped goes on where it was. Without RUNS it prin
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 
 import numpy as np
+from benchmark_table import add_row, has_row, read_rows
 
 from connectomics.evaluation.nodes_in_region import NodesInRegion
 from connectomics.evaluation.skeletons import skeleton_scores
@@ -52,12 +52,12 @@ def main() -> None:
         return
     for seed in options.seeds:
         for row in options.rows:
-            if options.runs is not None and not finished(options.table, row, seed):
+            if options.runs is not None and not has_row(options.table, row=row, seed=seed):
                 began = time.monotonic()
                 model = find_model(train(settings(row, seed, options.set), options.runs / f"{row}-{seed}"))
                 minutes = round((time.monotonic() - began) / 60, 1)  # of the last sitting
                 found = figures(model, options.edge)
-                keep(options.table, {"row": row, "seed": seed, "minutes": minutes, **found})
+                add_row(options.table, {"row": row, "seed": seed, "minutes": minutes, **found}, order)
     show(options.table)
 
 
@@ -123,23 +123,12 @@ def nodes(labels, skeletons, size: int) -> NodesInRegion:
     )
 
 
-def read(table: Path) -> list[dict]:
-    return json.loads(table.read_text()) if table.exists() else []
-
-
-def finished(table: Path, row: str, seed: int) -> bool:
-    return any((done["row"], done["seed"]) == (row, seed) for done in read(table))
-
-
-def keep(table: Path, found: dict) -> None:
-    rows = sorted([*read(table), found], key=lambda one: (ROWS.index(one["row"]), one["seed"]))
-    partial = table.with_suffix(f".{os.getpid()}")
-    partial.write_text("[\n" + ",\n".join(json.dumps(one) for one in rows) + "\n]\n")
-    partial.replace(table)
+def order(row: dict) -> tuple:
+    return ROWS.index(row["row"]), row["seed"]
 
 
 def show(table: Path) -> None:
-    done = read(table)
+    done = read_rows(table)
     print(f"| row | seeds | {' | '.join(FIGURES)} |\n|{'---|' * (2 + len(FIGURES))}")
     for row in ROWS:
         found = [one for one in done if one["row"] == row]
