@@ -4,7 +4,7 @@
     scripts/benchmark_xnh_axon.py RUNS [--table FILE] [--rows recipe baseline] [--seeds 0 1 2] [--set K=V]
     scripts/benchmark_xnh_axon.py RUNS --model FOLDER         # figures of a model that is there already
 
-Both rows train data/recipes/xnh-axon.toml on hard phantoms with 2% of the voxels painted: `recipe` as it
+Both rows train data/recipes/xnh-rounds.toml on hard phantoms with 2% of the voxels painted: `recipe` as it
 is, with the skeletons; `baseline` on the painted voxels alone (affinities -1 to -27, masked class-balanced
 loss, watershed fragments, median agglomeration, as the challenge's), with the same network, crops, steps
 and augmentation. Seed k is the run's and that of its first phantom. The agglomeration threshold is the best
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def settings(row: str, seed: int, changes: list[str]) -> TrainSettings:
-    values = apply_overrides(read_toml(DATA / "recipes/xnh-axon.toml"), changes)
+    values = apply_overrides(read_toml(DATA / "recipes/xnh-rounds.toml"), changes)
     values["seed"] = seed
     first = 0
     for phantom in values["data"]["phantoms"]:

@@ -52,7 +52,7 @@ class Cropper:
         self._shares = shares / shares.sum()
         self._rare = rare_objects
         self._bounds = [source.centres or bounds(source.labels) for source in sources]
-        self._objects = [_Objects(source.labels) if rare_objects else None for source in sources]
+        self._objects = [_Objects(source) if rare_objects else None for source in sources]
         self._hard: Mapping[int, Places] = {}
         self._hard_share = 0.0
 
@@ -104,11 +104,14 @@ class Cropper:
 
 
 class _Objects:
-    """Some voxels of every object of a volume, to draw crops' centres from."""
+    """Some voxels of every object of a volume, where crops are centred, to draw centres from."""
 
     _PER_OBJECT = 4096
 
-    def __init__(self, labels: torch.Tensor) -> None:
+    def __init__(self, source: Source) -> None:
+        box = tuple(slice(*ends) for ends in source.centres or bounds(source.labels))
+        labels = source.labels[box]
+        self._low = tuple(s.start for s in box)
         flat = labels.cpu().numpy().ravel()
         order = np.flatnonzero(flat > 0)
         order = order[np.argsort(flat[order], kind="stable")]
@@ -124,8 +127,9 @@ class _Objects:
         if not self._voxels:
             return None, None, None
         voxels = self._voxels[int(random.choice(len(self._voxels), p=self._shares))]
-        z, y, x = np.unravel_index(int(random.choice(voxels)), self._shape)
-        return int(z), int(y), int(x)
+        place = np.unravel_index(int(random.choice(voxels)), self._shape)
+        z, y, x = (int(v) + low for v, low in zip(place, self._low, strict=True))
+        return z, y, x
 
 
 def bounds(labels: torch.Tensor) -> tuple[tuple[int, int], ...]:

@@ -47,7 +47,8 @@ class Source:
     part : bool
         Cut from a volume that is there whole, too.
     centres : tuple of (int, int) or None
-        First and last + 1 voxel, along z, y, x, where crops are centred; None: wherever anything is known.
+        First and last + 1 voxel, along z, y, x, where crops are centred that are not sent to a
+        hard place; None: wherever anything is known.
     """
 
     raw: torch.Tensor

@@ -94,20 +94,14 @@ def _tubes(
     distance, nearest = ndimage.distance_transform_edt(traces == 0, sampling=voxel_size, return_indices=True)
     owner = traces[tuple(nearest)]
     tubes = np.where((distance <= radius) & (owner > 0), owner, 0)
-    tubes[_contested(traces, voxel_size, radius)] = 0
+    contested = _contested(traces, voxel_size, radius)
+    tubes[contested] = 0
     image = ndimage.gaussian_filter(raw.astype(np.float32), 1)
     flooded = watershed(-image, tubes, mask=distance <= reach)  # type: ignore[no-untyped-call]
-    inside = tubes > 0
     darkness = _darkness(image, tubes, flooded)
-    parted = ~inside & _between_two(flooded) & (darkness > _DARKER)
+    parted = (tubes == 0) & _between_two(flooded) & (darkness > _DARKER)
     if grow:
-        smooth = ndimage.gaussian_filter(raw.astype(np.float32), _SMOOTH)
-        walls = parted | (_darkness(smooth, tubes, flooded) > _DARK)
-        room = ndimage.distance_transform_edt(~walls, sampling=np.array(voxel_size) / min(voxel_size))
-        wide = inside | ((room >= _NARROW) & (flooded > 0))
-        filled = watershed(-room, tubes, mask=wide)  # type: ignore[no-untyped-call]
-        filled = np.where((filled == flooded) & ~parted, filled, 0)
-        tubes = np.where(_touching(filled), tubes, filled)
+        tubes = _grown(tubes, raw, flooded, parted, contested, voxel_size)
         deep = parted | ((darkness > _DEEP) & (tubes == 0))
         parted = ndimage.binary_dilation(parted, iterations=_SPREAD, mask=deep)
     labels[tubes > 0] = tubes[tubes > 0]
@@ -115,29 +109,57 @@ def _tubes(
     return labels
 
 
+def _grown(
+    tubes: NDArray[np.int32],
+    raw: NDArray[np.generic],
+    flooded: NDArray[np.int32],
+    parted: NDArray[np.bool_],
+    contested: NDArray[np.bool_],
+    voxel_size: Triple,
+) -> NDArray[np.int32]:
+    """Tubes that fill what is bright and wide in their own flood; dark ones stay thin, and ones that meet."""
+    from scipy import ndimage
+    from skimage.segmentation import watershed
+
+    smooth = ndimage.gaussian_filter(raw.astype(np.float32), _SMOOTH)
+    walls = parted | contested | (_darkness(smooth, tubes, flooded) > _DARK)
+    room = ndimage.distance_transform_edt(~walls, sampling=np.array(voxel_size) / min(voxel_size))
+    wide = (tubes > 0) | ((room >= _NARROW) & (flooded > 0))
+    filled = watershed(-room, tubes, mask=wide)  # type: ignore[no-untyped-call]
+    dark = ~(_levels(smooth, tubes) > smooth.mean())  # in myelin or in padding, and so nothing is a wall
+    stays = (dark | _touching(filled))[filled]
+    found: NDArray[np.int32] = np.where(stays | (filled != flooded) | parted, tubes, filled)
+    return found
+
+
 def _darkness(
     image: NDArray[np.float32], tubes: NDArray[np.int32], flooded: NDArray[np.int32]
 ) -> NDArray[np.float32]:
     """How much darker than the tube of its flood a voxel is, in standard deviations; -inf without a flood."""
+    level = np.nan_to_num(_levels(image, tubes), nan=-np.inf).astype(np.float32)[flooded]
+    spread = float(image.std()) or 1.0
+    found: NDArray[np.float32] = (level - image) / np.float32(spread)
+    return found
+
+
+def _levels(image: NDArray[np.float32], tubes: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The mean of the image in each tube; NaN for 0, and for an axon without a tube here."""
     from scipy import ndimage
 
-    with np.errstate(invalid="ignore"):  # an axon without a tube here has no mean
-        bright = ndimage.mean(image, tubes, np.arange(int(tubes.max()) + 1))
-    bright[0] = np.nan
-    level = np.nan_to_num(bright, nan=-np.inf).astype(np.float32)[flooded]
-    found: NDArray[np.float32] = (level - image) / image.std()
+    with np.errstate(invalid="ignore"):
+        found: NDArray[np.float64] = ndimage.mean(image, tubes, np.arange(int(tubes.max()) + 1))
+    found[0] = np.nan
     return found
 
 
 def _touching(tubes: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Voxels of the tubes that touch another axon's."""
-    those = np.zeros(int(tubes.max()) + 1, bool)
+    """For 0..n, whether that tube touches another."""
+    found = np.zeros(int(tubes.max()) + 1, bool)
     for axis in range(3):
         rolled = np.moveaxis(tubes, axis, 0)
         here, there = rolled[:-1], rolled[1:]
         meet = (here > 0) & (there > 0) & (here != there)
-        those[here[meet]] = those[there[meet]] = True
-    found: NDArray[np.bool_] = those[tubes]
+        found[here[meet]] = found[there[meet]] = True
     return found
 
 

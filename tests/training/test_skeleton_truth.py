@@ -1,6 +1,7 @@
 """Skeletons as truth: drawn into voxels, dilated to tubes, and grown along what a network found."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from connectomics.errors import InputError, SettingsError
 from connectomics.io.skeletons import Skeletons, write_swc
 from connectomics.networks.models import find_model
 from connectomics.segmentation.settings import SegmentationSettings
+from connectomics.training.crops import Cropper
 from connectomics.training.paint_over import paint_over
 from connectomics.training.pseudo import pseudo_labels
-from connectomics.training.settings import TrainSettings, TruthSettings
+from connectomics.training.settings import AugmentSettings, TrainSettings, TruthSettings
 from connectomics.training.sources import make_source
 from connectomics.training.traces import CONTESTED, draw_traces
 from connectomics.training.train import train
@@ -124,12 +126,33 @@ def test_a_grown_tube_fills_its_axon_but_not_what_is_behind_a_narrow_gap():
 
 
 def test_tubes_do_not_grow_where_two_skeletons_lie_in_one_axon():
-    raw = np.full((16, 24, 60), 200, np.uint8)
+    raw = np.random.default_rng(0).normal(200, 15, (16, 24, 60)).astype(np.uint8)
     raw[:, :3], raw[:, 21:] = 20, 20
     skeletons = _skeletons(*([(10 * z + 5, 125, 10 * x + 5) for z in range(16)] for x in (12, 46)))
     traces = draw_traces(skeletons, (0, 0, 0), (10.0,) * 3, raw.shape)
     thin, grown = (draw_tubes(traces, raw, (10.0,) * 3, 20, 500, grow) for grow in (False, True))
     assert np.array_equal(grown > 0, thin > 0) and {1, 2} <= set(np.unique(grown))
+
+
+@pytest.mark.parametrize("padding", [False, True])
+def test_a_tube_in_the_dark_does_not_grow(padding):
+    raw = np.full((24, 40, 40), 200, np.uint8)
+    raw[:, 16:24] = 20
+    line = [(10 * z + 5, 205, 205) for z in range(24)]  # in the wall between two axons that nobody traced
+    if padding:
+        raw[:] = 0
+    traces = draw_traces(_skeletons(line), (0, 0, 0), (10.0,) * 3, raw.shape)
+    thin, grown = (draw_tubes(traces, raw, (10.0,) * 3, 20, 250, grow) for grow in (False, True))
+    assert np.array_equal(grown == 1, thin == 1) and (thin == 1).any()
+
+
+def test_a_contested_place_is_not_grown_over():
+    raw = np.full((24, 40, 60), 200, np.uint8)
+    raw[:, :3], raw[:, 37:] = 20, 20
+    long, short = [(125, 205, 10 * x + 5) for x in range(60)], [(125, 225, 10 * x + 5) for x in range(28, 32)]
+    traces = draw_traces(_skeletons(long, short), (0, 0, 0), (10.0,) * 3, raw.shape)
+    grown = draw_tubes(traces, raw, (10.0,) * 3, 40, 250, grow=True)
+    assert (grown[12, 20:23, 28:32] == -1).all() and (grown[12, 20, :15] == 1).all()
 
 
 def test_what_one_skeleton_runs_through_takes_its_number():
@@ -173,30 +196,66 @@ def _overlaid(painted: np.ndarray, traces: np.ndarray) -> np.ndarray:
 
 
 def test_a_painted_object_has_the_number_of_its_skeleton_on_both_sides_of_the_paint():
-    traces, painted = np.zeros((3, 9, 20), np.int16), np.full((3, 9, 20), -1, np.int16)
+    traces, painted = np.zeros((3, 9, 40), np.int16), np.full((3, 9, 40), -1, np.int16)
     traces[1, 2], traces[1, 6] = 1, 2
     painted[:, :, :8] = 0
-    painted[:, 1:4, :8], painted[:, 5:8, :8], painted[:, 4, :3] = 9, 4, 7
+    painted[:, 1:4, :8], painted[:, 5:8, :8] = 9, 4
     labels = _overlaid(painted, traces)
     assert (labels[:, 1:4, :8] == 1).all() and (labels[1, 2] == 1).all()
     assert (labels[:, 5:8, :8] == 2).all() and (labels[1, 6] == 2).all()
-    assert (labels[:, 4, :3] > 2).all() and (labels[:, 0, :8] == 0).all()
+    assert (labels[:, 0, :8] == 0).all()
     assert (labels[:, :, 8:] == np.where(traces > 0, traces, -1)[:, :, 8:]).all()
 
 
 def test_a_skeleton_at_odds_with_the_paint_is_unknown_around_it():
-    traces, painted = np.zeros((3, 9, 20), np.int16), np.full((3, 9, 20), -1, np.int16)
+    traces, painted = np.zeros((3, 9, 40), np.int16), np.full((3, 9, 40), -1, np.int16)
     painted[:, 1:4, :10], painted[:, 5:8, :10] = 1, 2
     traces[1, 2, :5], traces[1, 6, 5:] = 1, 1  # crosses from one object to the other
     assert (_overlaid(painted, traces)[:, :, 10:] == -1).all()
     traces[:] = 0
+    traces[1, 2], traces[1, 5, 9], traces[1, 7] = 1, 1, 2  # one misplaced node of eleven
+    assert (_overlaid(painted, traces)[1, 2, 10:] == 1).all()
+    traces[:] = 0
+    painted[:, 5:8, :10] = 0
     traces[1, 1], traces[1, 3, 4:] = 1, 2  # two skeletons in one object: the longer one is its own
     labels = _overlaid(painted, traces)
     assert (labels[1, 1, 10:] == 1).all() and not (labels == 2).any()
     assert (labels[:, 1:4, :10] == 1).all()
-    traces[:] = 0
-    traces[1, 2], traces[1, 5, 9] = 1, 1  # one misplaced node of eleven
-    assert (_overlaid(painted, traces)[1, 2, 10:] == 1).all()
+
+
+def test_a_skeleton_in_painted_background_is_unknown_and_owns_nothing():
+    traces, painted = np.zeros((3, 9, 40), np.int16), np.full((3, 9, 40), -1, np.int16)
+    painted[:, :, :10] = 0
+    painted[:, 1:4, :10] = 1
+    traces[1, 6], traces[1, 2, 5:], traces[1, 3, 4] = 1, 2, 1  # skeleton 1 nicks the object of skeleton 2
+    labels = _overlaid(painted, traces)
+    assert (labels[:, 1:4, :10] == 2).all() and (labels[1, 2, 10:] == 2).all()
+    assert (labels[1, 6, 10:] == -1).all() and (labels[1, 6, :10] == 0).all()
+
+
+def test_tubes_beside_a_painted_object_without_a_skeleton_are_unknown():
+    traces, painted = np.zeros((3, 40, 60), np.int32), np.full((3, 40, 60), -1, np.int32)
+    painted[:, :10, :30] = 6  # a sliver of the axon whose skeleton runs just outside the paint
+    traces[1, 12], traces[1, 30] = 40000, 7
+    labels = _overlaid(painted, traces)
+    assert (labels[:, :10, :30] > 40000).all()
+    assert (labels[1, 12, :30] == -1).all() and (labels[1, 12, 46:] == 40000).all()
+    assert (labels[1, 30] == 7).all()
+
+
+@pytest.mark.parametrize("rare_objects", [0.0, 1.0])
+def test_crops_of_a_part_are_centred_where_it_says(rare_objects):
+    labels = np.ones((32, 32, 96), np.int16)
+    labels[:, :, 48:] = 2
+    raw = np.broadcast_to(np.arange(96, dtype=np.uint8), labels.shape)
+    part = replace(make_source(raw, labels, False), centres=((0, 32), (0, 32), (20, 30)))
+    plain = AugmentSettings(
+        flips=False, rotate=0, scale=0, elastic=0, contrast=0, brightness=0, gamma=0, noise=0, blur=0
+    )
+    cropper = Cropper([part], (8, 8, 9), 1, plain, SIZE, 0, rare_objects)
+    images = [cropper.batch(step)[0][0, 0, 4, 4, 4] for step in range(40)]
+    middles = [round(float(image) * part.std + part.mean) for image in images]
+    assert min(middles) >= 20 and max(middles) < 30 and len(set(middles)) > 3
 
 
 def test_crops_are_centred_in_the_paint_and_have_tubes_around_it():
@@ -234,7 +293,7 @@ def traced(toy, cells, tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "loss"),
-    [("tubes", {"cldice": 0.2}), ("points", {"maximin": 1.0}), ("pseudo", {})],
+    [("tubes", {"cldice": 0.2}), ("grown", {}), ("points", {"maximin": 1.0}), ("pseudo", {})],
 )
 def test_every_method_trains_from_skeletons_alone(traced, tmp_path, method, loss):
     traced["truth"] |= {"method": method, "rounds": 2}
