@@ -34,7 +34,7 @@ RECIPE = DATA / "recipes/fib25-skeletons.toml"
 CONTEXT, CHOSEN_ON, REPORTED_ON = slice(0, 140), slice(120, 140), slice(150, 250)
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
 LINKAGES = ("mean", "percentile90")
-ROWS = ["dense", "tubes", "grown", "pseudo", "tubes + maximin", "grown + maximin"]
+ROWS = ["dense", "tubes", "grown", "pseudo"]
 
 
 def main() -> None:
@@ -114,7 +114,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("runs", type=Path, nargs="?", help="folder for the training runs")
     parser.add_argument("--table", type=Path, default=DATA / "fib25-skeletons.json")
-    parser.add_argument("--rows", nargs="+", default=ROWS[:4], choices=ROWS)
+    parser.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS)
     return parser.parse_args()
 
 

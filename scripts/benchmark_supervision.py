@@ -40,7 +40,6 @@ METHODS = {
     "tubes + clDice": {"truth": {"method": "tubes"}, "loss": {"cldice": 0.2}},
     "tubes + maximin": {"truth": {"method": "tubes"}, "loss": {"maximin": 0.2}},
     "tubes + mining": {"truth": {"method": "tubes"}, "mining": {"share": 0.5}},
-    "grown + maximin": {"truth": {"method": "grown"}, "loss": {"maximin": 0.2}},
     "maximin": {"truth": {"method": "points"}, "loss": {"maximin": 1.0}},
     "pseudo": {"truth": {"method": "pseudo"}},
 }

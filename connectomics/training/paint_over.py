@@ -46,12 +46,16 @@ def paint_over(traced: Labels, painted: Labels, traces: Labels) -> Labels:
     kind = label_type(max(skeletons, int(owner.max())))
     kept = np.arange(skeletons + 1, dtype=kind)
     kept[doubted] = UNLABELLED
-    near = (painted > 0) & nameless[painted]
-    near = ndimage.maximum_filter(near, 2 * _APART + 1) if near.any() else near
+    numbers = owner.astype(kind)
+    near = np.zeros(painted.shape, bool)
     result: Labels = np.empty(painted.shape, kind)
     for z in range(len(result)):  # by sections: indexing takes 8 bytes a voxel
-        around = np.where((traced[z] < 0) | (near[z] & (traced[z] > 0)), kind(UNLABELLED), kept[traced[z]])
-        result[z] = np.where(painted[z] >= 0, owner.astype(kind)[painted[z]], around)
+        near[z] = (painted[z] > 0) & nameless[painted[z]]
+        around = np.where(traced[z] < 0, kind(UNLABELLED), kept[traced[z]])
+        result[z] = np.where(painted[z] >= 0, numbers[painted[z]], around)
+    if near.any():
+        near = ndimage.maximum_filter(near, 2 * _APART + 1)
+        result[near & (painted < 0) & (traced > 0)] = UNLABELLED
     return result
 
 
