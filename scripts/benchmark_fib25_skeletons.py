@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What skeletons are worth on real tissue: FIB-25 from painted voxels or skeletons, one network and budget.
 
-    scripts/benchmark_fib25_skeletons.py RUNS [--table FILE.json] [--rows dense grown ...]
+    scripts/benchmark_fib25_skeletons.py RUNS [--table FILE.json] [--rows dense tubes ...]
 
 Each row trains data/recipes/fib25-skeletons.toml on z < 120 (`dense` with the painted voxels in place of the
 skeletons), chooses threshold and linkage on 120 <= z < 140, and reports the VOI of z >= 150, masked to FFN's
@@ -34,7 +34,7 @@ RECIPE = DATA / "recipes/fib25-skeletons.toml"
 CONTEXT, CHOSEN_ON, REPORTED_ON = slice(0, 140), slice(120, 140), slice(150, 250)
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
 LINKAGES = ("mean", "percentile90")
-ROWS = ["dense", "tubes", "grown", "pseudo"]
+ROWS = ["dense", "tubes", "pseudo", "pseudo, certain"]
 
 
 def main() -> None:

@@ -5,7 +5,8 @@
         [--model phantom=xnh-to-em] [--model fib25=runs/fib25-to-em/model] [--pictures FOLDER]
 
 For each data set and seed, data/recipes/translation-judge.toml is trained on the X-ray (interpolated to the
-EM's voxels) and on the real EM; the EM network also segments the translation. Each picks its agglomeration
+EM's voxels), on the real EM and on the translation; the network of the EM segments the translation too (row
+"translation"; the one of the translation is row "own"). Each picks its agglomeration
 threshold on a part of its own, and is scored by VOI on parts that no training saw: phantoms 2000-2002, and
 FIB-25 at z >= 150, whose X-ray is simulated (connectomics/phantom/simulate.py). A model with {seed} in its
 path is another for each seed. Rows that are in the table (data/translation.json) are not run again, so the
@@ -49,9 +50,16 @@ from connectomics.training.train import train
 RECIPES = Path(__file__).parents[1] / "data/recipes"
 FIB25 = Path(__file__).parents[2] / "shared/data/fib25/fib25_train2.h5"
 FACTOR = 3
-THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
+THRESHOLDS = np.round([0.01, 0.02, *np.arange(0.05, 0.95, 0.05)], 2)
 SEGMENTATION = {"linkage": "mean"}
-ROWS = {"xray": "X-ray, interpolated", "translation": "translation", "em": "real EM"}
+ROWS = {
+    "xray": "X-ray, interpolated",
+    "translation": "translation, by the network of the real EM",
+    "own": "translation, by a network of its own",
+    "em": "real EM",
+}
+NETWORKS = {"xray": "xray", "translation": "em", "own": "own", "em": "em"}
+"""Whose network segments a row: that of the X-ray, of the EM, or of the translation."""
 MODELS = {"phantom": "xnh-to-em", "fib25": "runs/fib25-to-em/model"}
 SIDE = 249
 """Voxels of FIB-25 along y and x: whole X-ray voxels."""
@@ -118,7 +126,7 @@ class Run:
         return {"data": self.data, "row": row, "seed": self.seed} | found | {"minutes": minutes}
 
     def segmentation(self, row: str) -> dict:
-        model = self.train("xray" if row == "xray" else "em")
+        model = self.train(NETWORKS[row])
         choose = next(part for part in self.parts("choose"))
         voi = {t: sum(pair) for t, pair in self.voi(model, row, choose, THRESHOLDS)}
         threshold = min(voi, key=voi.get)
@@ -133,22 +141,20 @@ class Run:
         ]  # made when first asked for
         fine = [size / FACTOR for size in coarse[0]]
         values = apply_overrides(read_toml(RECIPES / "translation-judge.toml"), self.changes)
-        image = {"xray": "upsampled", "em": "em"}[source]
         background = "true" if self.data == "phantom" else "unlabelled"
         volumes = [
-            {"raw": f"{part.name}.zarr/{image}", "labels": f"{part.name}.zarr/labels/truth"}
+            {"raw": self.shown(part, source).name, "labels": self.image(part, "labels/truth").name}
             | {"background": background}
             for part in self.parts("fit")
         ]
-        values["data"] |= {"root": str(self.folder / self.data), "voxel_size": fine, "volumes": volumes}
-        values["data"]["modality"] = source
+        values["data"] |= {"voxel_size": fine, "volumes": volumes}
+        values["data"]["modality"] = "xray" if source == "xray" else "em"
         settings = TrainSettings.parse(values | {"seed": self.seed})
         return find_model(train(settings, self.folder / f"{self.data}-{source}-{self.seed}"))
 
     def voi(self, model, row: str, part: Part, thresholds):
         """Threshold, and VOI split and merge of a part."""
-        image = {"xray": "upsampled", "em": "em"}
-        source = self.image(part, image[row]) if row in image else self.translated(part, "em")
+        source = self.shown(part, row)
         box = tuple(slice(0, n) for n in source.shape)
         predictor = predictor_for(model, InferenceSettings(), source.read_box, source.shape)
         affinities = predictor.predict_box(source.read_box, source.shape, box)
@@ -159,6 +165,11 @@ class Run:
             table.add(labels[part.scored :], truth)
             scores = table.scores()
             yield threshold, (scores["voi_split"], scores["voi_merge"])
+
+    def shown(self, part: Part, row: str) -> Volume:
+        """The image of a part that a row is segmented from."""
+        image = {"xray": "upsampled", "em": "em"}
+        return self.image(part, image[row]) if row in image else self.translated(part, "em")
 
     def images(self) -> dict:
         """Scores of the translation itself, means over the test parts, and what it makes of unlike inputs."""
@@ -303,9 +314,11 @@ def show(table: Path) -> None:
             cells = [f"{np.mean([one[key] for one in found]):.3f}" if found else "" for key in SHOWN]
             spread = f" ({min(sums):.3f} - {max(sums):.3f})" if sums else "missing"
             print(f"| {shown} | {len(found)} | {cells[0]}{spread} | {cells[1]} | {cells[2]} |")
-        seeds = sorted(set.intersection(*(set(found) for found in voi.values())))
-        if len(seeds) > 1:
-            print(f"\n{verdict(*([voi[row][seed] for seed in seeds] for row in ROWS))}")
+        for row in ("translation", "own"):
+            judged = [voi["xray"], voi[row], voi["em"]]
+            seeds = sorted(set.intersection(*(set(found) for found in judged)))
+            if len(seeds) > 1:
+                print(f"\n{ROWS[row]}: {verdict(*([found[seed] for seed in seeds] for found in judged))}")
         for one in rows:
             if (one["data"], one["row"]) == (data, "images"):
                 print(f"\ntranslation, seed {one['seed']}: {json.dumps(one)}")

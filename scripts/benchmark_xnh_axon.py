@@ -10,7 +10,8 @@ loss, watershed fragments, median agglomeration, as the challenge's), with the s
 and augmentation. Seed k is the run's and that of its first phantom. The agglomeration threshold is the best
 by xpress_erl_rand on the phantom of seed 1000; figures are means over those of seeds 2000-2002, at 33 nm. A
 row that is in the table (data/xnh-axon.json) is not run again, so the script may be stopped and started at
-any time; a training that was stopped goes on where it was. Without RUNS it prints the table.
+any time; a training that was stopped goes on where it was. Without RUNS it prints the table. Spill is that of
+scripts/benchmark_supervision.py.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from benchmark_supervision import spill
 from benchmark_table import add_row, has_row, read_rows
 
 from connectomics.evaluation.nodes_in_region import NodesInRegion
@@ -42,7 +44,7 @@ DATA = Path(__file__).parents[1] / "data"
 ROWS = ["baseline", "recipe"]
 CHOSEN_ON, REPORTED_ON = 1000, (2000, 2001, 2002)
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
-FIGURES = ("xpress_erl_rand", "erl_norm", "xpress_rand", "nerl", "voi_sum")
+FIGURES = ("xpress_erl_rand", "erl_norm", "xpress_rand", "nerl", "voi_sum", "spill")
 
 
 def main() -> None:
@@ -104,7 +106,8 @@ def scores(model, seed: int, edge: int, thresholds):
         found, table = nodes(labels, skeletons, int(size)), VoiTable()
         table.add(labels, truth)
         nerl = skeleton_scores(found.labels, found.skeletons)["nerl"]
-        yield threshold, xpress_figures(found) | {"nerl": nerl, "voi_sum": table.scores()["voi_sum"]}
+        more = {"nerl": nerl, "voi_sum": table.scores()["voi_sum"], "spill": spill(labels, truth)}
+        yield threshold, xpress_figures(found) | more
 
 
 def nodes(labels, skeletons, size: int) -> NodesInRegion:
@@ -134,7 +137,7 @@ def show(table: Path) -> None:
         found = [one for one in done if one["row"] == row]
         cells = [
             f"{np.mean(v):.3f} ({min(v):.3f} - {max(v):.3f})" if v else "missing"
-            for v in ([one[name] for one in found] for name in FIGURES)
+            for v in ([one[name] for one in found if name in one] for name in FIGURES)
         ]
         print(f"| {row} | {len(found)} | {' | '.join(cells)} |")
 

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from connectomics.affinities import pair_slices
 from connectomics.roi import IntTriple
 from connectomics.segmentation.agglomeration import agglomerate
 from connectomics.segmentation.settings import SegmentationSettings
 from connectomics.segmentation.whole import fragment_graph
 from connectomics.training.sources import Labels
+from connectomics.training.targets import erode_borders
 from connectomics.training.traces import CONTESTED
 
 UNKNOWN = -1
@@ -24,12 +27,14 @@ def pseudo_labels(
     settings: SegmentationSettings,
     image: NDArray[np.float32] | None = None,
     thresholds: Sequence[float] = (0.9, 0.8, 0.7, 0.6, 0.5),
+    certainty: float = 0.7,
 ) -> NDArray[np.int32]:
     """Name what the network found by the skeletons that run through it.
 
     A fragment touched by exactly one skeleton takes its number, one touched by two stays unknown. Then
     the fragments are merged down to one threshold after another: fragments without a name that end up in a
-    segment with one name take it; segments with two names stay as they were.
+    segment with one name take it; segments with two names stay as they were. Fragments cover myelin and
+    borders, too, so what is named and the network would not connect is unknown in the end.
 
     Parameters
     ----------
@@ -45,6 +50,9 @@ def pseudo_labels(
         See `segment_array`.
     thresholds
         From certain to less so.
+    certainty
+        Voxels with a smaller affinity to a neighbour of the same name become unknown, but for those beside
+        another name; 0: none.
 
     Returns
     -------
@@ -66,7 +74,23 @@ def pseudo_labels(
         names = _spread(names, torn, tree.lut(threshold).astype(np.int64))
     labels = np.where(names > 0, names, UNKNOWN)[fragments.astype(np.int64)].astype(np.int32)
     labels[(labels < 0) & (affinities[:3] < _CERTAIN_BORDER).all(axis=0)] = 0
+    if certainty:
+        labels[_doubtful(labels, affinities, offsets[:3], certainty)] = UNKNOWN
     return labels
+
+
+def _doubtful(
+    labels: NDArray[np.int32], affinities: NDArray[np.uint8], offsets: Sequence[IntTriple], certainty: float
+) -> NDArray[np.bool_]:
+    """Voxels that the network hardly connects to a neighbour of the same name, away from other names."""
+    doubtful = np.zeros(labels.shape, bool)
+    for channel, offset in zip(affinities, offsets, strict=False):
+        here, there = pair_slices(offset)
+        weak = (channel[here] < 255 * certainty) & (labels[here] == labels[there]) & (labels[here] > 0)
+        doubtful[here] |= weak
+        doubtful[there] |= weak
+    beside_another = erode_borders(torch.from_numpy(labels), 1).numpy() != labels
+    return doubtful & ~beside_another
 
 
 def _spread(

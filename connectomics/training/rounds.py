@@ -90,7 +90,9 @@ class Rounds(Callback):
                 )
                 traces, offsets = source.traces[outer], settings.targets.offsets
                 image = source.normalised(outer) if segmentation.grey_penalty else None
-                labels[core] = pseudo_labels(affinities, offsets, traces, segmentation, image)[inner]
+                certainty = settings.truth.certainty
+                named = pseudo_labels(affinities, offsets, traces, segmentation, image, certainty=certainty)
+                labels[core] = named[inner]
             found.append(labels)
         return found
 

@@ -22,10 +22,9 @@ Voxels = Annotated[int, Field(ge=0)]
 class TruthSettings(Settings):
     """What is made of skeletons."""
 
-    method: Literal["points", "tubes", "grown", "pseudo"] = "tubes"
+    method: Literal["points", "tubes", "pseudo"] = "tubes"
     """points: the skeletons alone, for the maximin loss; tubes: dilated, with borders between neighbours;
-    grown: tubes that fill what is bright around them; pseudo: tubes at first, then what the network itself
-    finds along each skeleton, in rounds."""
+    pseudo: tubes at first, then what the network itself finds along each skeleton, in rounds."""
     radius: float = Field(default=100.0, gt=0)
     """Radius of a tube, nm: surely inside every traced axon."""
     reach: float = Field(default=1000.0, gt=0)
@@ -35,6 +34,9 @@ class TruthSettings(Settings):
     of its voxels that is painted, from a tenth to a half: a small cube seen often is learnt by heart."""
     rounds: int = Field(default=3, ge=1)
     """pseudo: how often the labels are made anew, at equal distances."""
+    certainty: Share = 0.7
+    """pseudo: voxels that the network connects to their own object by less stay unknown; 0: whole fragments
+    take a name, with the myelin and borders in them."""
     shares: tuple[Share, Share] = (0.3, 0.8)
     """pseudo: share of the skeleton crops with the network's labels, after the first round and the last."""
 

@@ -57,8 +57,7 @@ def with_skeletons(
     if settings.method == "points":
         labels = np.where(traces > 0, traces, traces.dtype.type(UNLABELLED))
     else:
-        grow = settings.method == "grown"
-        labels = draw_tubes(traces, painted.raw.numpy(), voxel_size, settings.radius, settings.reach, grow)
+        labels = draw_tubes(traces, painted.raw.numpy(), voxel_size, settings.radius, settings.reach)
     paint = float((painted.labels >= 0).float().mean())
     has_paint = paint > 0
     share = 0.0 if not has_paint else _painted_share(settings, paint)

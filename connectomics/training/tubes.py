@@ -15,24 +15,9 @@ _BLOCK = 256
 _DARKER = 0.25
 """How much darker than the axons a border is, at least, in standard deviations of the image."""
 
-_SMOOTH, _DARK, _NARROW = 2.0, 0.5, 2.5
-"""What stops a growing tube: voxels darker than its middle by `_DARK` standard deviations of the image
-smoothed by `_SMOOTH` voxels, and passages between them that a ball of radius `_NARROW` (edges of the smallest
-voxel) does not fit through. On a hard phantom a third of the axons' voxels are found so, 0.996 of them right
-(0.999 where half of the axons are not traced); 0.43 and 0.98 with 1.5 edges, 0.46 and 0.95
-with 0.75 deviations."""
-
-_DEEP, _SPREAD = 1.5, 2
-"""A border spreads by so many voxels through what is darker by `_DEEP` deviations: 0.99 of it is right."""
-
 
 def draw_tubes(
-    traces: Labels,
-    raw: NDArray[np.generic],
-    voxel_size: Triple,
-    radius: float,
-    reach: float,
-    grow: bool = False,
+    traces: Labels, raw: NDArray[np.generic], voxel_size: Triple, radius: float, reach: float
 ) -> Labels:
     """Labels made of skeletons and image: what is surely axon, what lies between two, and the unknown rest.
 
@@ -40,9 +25,6 @@ def draw_tubes(
     first (axons are brighter than the myelin and the membranes between them), up to `reach`; where
     the floods of two axons meet in a voxel clearly darker than its own tube, there is a border. Where
     skeletons of two axons come closer to each other than one radius, one of them is misplaced: unknown.
-
-    Grown, a tube fills what it reaches through bright passages wide enough, and a border what is dark at it.
-    Tubes that come to touch stay as they were: of two skeletons in one axon one is misplaced.
 
     Parameters
     ----------
@@ -54,8 +36,6 @@ def draw_tubes(
         nm, zyx.
     radius, reach
         nm.
-    grow
-        Go on from the tubes and borders.
 
     Returns
     -------
@@ -72,7 +52,7 @@ def draw_tubes(
         )
         inner = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(core, outer, strict=True))
         ids = traces[outer].astype(np.int32)
-        labels[tuple(core)] = _tubes(ids, raw[outer], voxel_size, radius, reach, grow)[inner]
+        labels[tuple(core)] = _tubes(ids, raw[outer], voxel_size, radius, reach)[inner]
     return labels
 
 
@@ -82,7 +62,6 @@ def _tubes(
     voxel_size: Triple,
     radius: float,
     reach: float,
-    grow: bool,
 ) -> NDArray[np.int32]:
     """The same for one block that fits in memory several times."""
     from scipy import ndimage
@@ -100,36 +79,9 @@ def _tubes(
     flooded = watershed(-image, tubes, mask=distance <= reach)  # type: ignore[no-untyped-call]
     darkness = _darkness(image, tubes, flooded)
     parted = (tubes == 0) & _between_two(flooded) & (darkness > _DARKER)
-    if grow:
-        tubes = _grown(tubes, raw, flooded, parted, contested, voxel_size)
-        deep = parted | ((darkness > _DEEP) & (tubes == 0))
-        parted = ndimage.binary_dilation(parted, iterations=_SPREAD, mask=deep)
     labels[tubes > 0] = tubes[tubes > 0]
     labels[parted] = 0
     return labels
-
-
-def _grown(
-    tubes: NDArray[np.int32],
-    raw: NDArray[np.generic],
-    flooded: NDArray[np.int32],
-    parted: NDArray[np.bool_],
-    contested: NDArray[np.bool_],
-    voxel_size: Triple,
-) -> NDArray[np.int32]:
-    """Tubes that fill what is bright and wide in their own flood; dark ones stay thin, and ones that meet."""
-    from scipy import ndimage
-    from skimage.segmentation import watershed
-
-    smooth = ndimage.gaussian_filter(raw.astype(np.float32), _SMOOTH)
-    walls = parted | contested | (_darkness(smooth, tubes, flooded) > _DARK)
-    room = ndimage.distance_transform_edt(~walls, sampling=np.array(voxel_size) / min(voxel_size))
-    wide = (tubes > 0) | ((room >= _NARROW) & (flooded > 0))
-    filled = watershed(-room, tubes, mask=wide)  # type: ignore[no-untyped-call]
-    dark = ~(_levels(smooth, tubes) > smooth.mean())  # in myelin or in padding, and so nothing is a wall
-    stays = (dark | _touching(filled))[filled]
-    found: NDArray[np.int32] = np.where(stays | (filled != flooded) | parted, tubes, filled)
-    return found
 
 
 def _darkness(
@@ -149,17 +101,6 @@ def _levels(image: NDArray[np.float32], tubes: NDArray[np.int32]) -> NDArray[np.
     with np.errstate(invalid="ignore"):
         found: NDArray[np.float64] = ndimage.mean(image, tubes, np.arange(int(tubes.max()) + 1))
     found[0] = np.nan
-    return found
-
-
-def _touching(tubes: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """For 0..n, whether that tube touches another."""
-    found = np.zeros(int(tubes.max()) + 1, bool)
-    for axis in range(3):
-        rolled = np.moveaxis(tubes, axis, 0)
-        here, there = rolled[:-1], rolled[1:]
-        meet = (here > 0) & (there > 0) & (here != there)
-        found[here[meet]] = found[there[meet]] = True
     return found
 
 
