@@ -8,6 +8,7 @@ from connectomics.io.pyramid import build_pyramid
 from connectomics.io.tables import read_table
 from connectomics.pipeline.resources import pyramid_levels
 from connectomics.pipeline.stage import NODE_TO_FRAGMENT, NODE_TO_SEGMENT, Nodes, Stage
+from connectomics.segmentation.heights import outlined
 from connectomics.segmentation.relabel import relabel
 from connectomics.segmentation.uncertainty import voxel_uncertainty
 
@@ -36,10 +37,14 @@ def write_labels(stage: Stage, nodes: Nodes) -> None:
             )
     volumes = {name: open_array(stage.run.path, name) for name in PRODUCTS}
     tables = {"labels/fragments": NODE_TO_FRAGMENT, "labels/segmentation": NODE_TO_SEGMENT}
+    outline = stage.settings.outline
 
     def work(block: Block) -> None:
         local = nodes.labels.read_box(block.box)
         if local.any():
+            if outline:
+                affinities = stage.affinities.read_box(block.box)
+                local = outlined(local, affinities, block.corner, outline)
             for name, table in tables.items():
                 own = read_table(nodes.path, table, [nodes.of_block(block.number)])
                 lut = np.concatenate((np.zeros(1, np.uint64), own))

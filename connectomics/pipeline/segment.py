@@ -156,13 +156,14 @@ def segmentation_settings(model: Model, given: Mapping[str, Any]) -> Segmentatio
 def calibration_of(model: Model, settings: SegmentationSettings) -> Calibration:
     """The model's calibration; that of edges fits the segmentation settings of its contract alone."""
     own = segmentation_settings(model, {})
-    return Calibration.parse(model.contract.calibration, fits=settings == own)
+    outlined_alike = settings.model_copy(update={"outline": own.outline})  # edges do not depend on it
+    return Calibration.parse(model.contract.calibration, fits=outlined_alike == own)
 
 
 def _told(settings: SegmentationSettings) -> dict[str, Any]:
-    """The settings in a run's identity; no penalty is what runs had before there was one."""
+    """The settings in a run's identity; no penalty and no outline are what runs had before there was one."""
     values = settings.model_dump(mode="json")
-    return {key: value for key, value in values.items() if key != "grey_penalty" or value}
+    return {key: value for key, value in values.items() if key not in ("grey_penalty", "outline") or value}
 
 
 def looked_at(region: Region, model: Model, settings: SegmentationSettings) -> Image | None:

@@ -1,5 +1,7 @@
 """The height map of the watershed: integer distance to the boundary, smoothed, exact with its context."""
 
+from typing import TypeVar
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -8,6 +10,8 @@ from connectomics.roi import IntTriple
 from connectomics.segmentation.distance import clipped_squared_distance
 from connectomics.segmentation.pointers import OUTSIDE
 from connectomics.segmentation.settings import SegmentationSettings
+
+Id = TypeVar("Id", np.uint32, np.uint64)
 
 SCALE = 64
 """Height steps per voxel of distance; with three smoothing passes (64 each) still within int32."""
@@ -58,6 +62,28 @@ def inside_of(
     at_face = np.array([c == 0 for c in corner])
     mask: NDArray[np.bool_] = inside_mask(affinities, settings.boundary_threshold * 255, at_face)
     return mask
+
+
+def outlined(
+    labels: NDArray[Id], affinities: NDArray[np.uint8], corner: IntTriple, outline: float
+) -> NDArray[Id]:
+    """Labels that keep only voxels inside a cell, as `SegmentationSettings.outline` says.
+
+    Parameters
+    ----------
+    labels
+        (z, y, x).
+    affinities
+        (c, z, y, x) uint8 of the same box, nearest neighbours first.
+    corner
+        Voxel of the whole volume at which the arrays start.
+    outline
+        0 to 1; 0 keeps everything.
+    """
+    if not outline:
+        return labels
+    at_face = np.array([c == 0 for c in corner])
+    return np.where(inside_mask(affinities, outline * 255, at_face), labels, labels.dtype.type(0))
 
 
 def height_map(

@@ -44,3 +44,6 @@ class SegmentationSettings(Settings):
     """Measure edges with the long-range affinities too, not only between nearest neighbours."""
     min_object: int = Field(0, ge=0)
     """Final objects of fewer voxels become background (0)."""
+    outline: float = Field(0.0, ge=0, lt=1)
+    """Final objects and fragments keep only voxels whose nearest-neighbour affinities have a mean above this;
+    what belongs together is decided before. 0: all that fragments grew into. For axons without myelin."""

@@ -12,6 +12,7 @@ from connectomics.segmentation.cleanup import drop_small
 from connectomics.segmentation.edges import block_edges
 from connectomics.segmentation.fragments import block_fragments
 from connectomics.segmentation.grey import block_grey
+from connectomics.segmentation.heights import outlined
 from connectomics.segmentation.region_graph import RegionGraph, merge_edges
 from connectomics.segmentation.relabel import relabel
 from connectomics.segmentation.settings import SegmentationSettings
@@ -52,6 +53,7 @@ def segment_array(
     sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=count + 1)
     lut = agglomerate(graph, count, settings.linkage, settings.threshold).lut(settings.threshold)
     lut = drop_small(lut, sizes, settings.min_object)
+    fragments = outlined(fragments, affinities, (0, 0, 0), settings.outline)
     return fragments, graph, lut, relabel(fragments, lut)
 
 
@@ -79,6 +81,7 @@ def at_thresholds(
     count = int(fragments.max(initial=0))
     sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=count + 1)
     tree = agglomerate(graph, count, settings.linkage, float(min(thresholds)))
+    fragments = outlined(fragments, affinities, (0, 0, 0), settings.outline)
     for threshold in map(float, thresholds):
         yield threshold, relabel(fragments, drop_small(tree.lut(threshold), sizes, settings.min_object))
 

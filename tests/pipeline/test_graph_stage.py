@@ -119,6 +119,20 @@ def test_small_parts_give_what_the_whole_gives(
     np.testing.assert_array_equal(written["region_graph/position"], middle)
 
 
+def test_an_outline_takes_voxels_and_changes_nothing_else(affinities, tmp_path):
+    settings = SegmentationSettings(max_distance=8, outline=0.5)
+    fragments, _, lut, segmentation = segment_array(affinities, NEAREST, settings)
+    plain = segment_array(affinities, NEAREST, settings.model_copy(update={"outline": 0.0}))
+    kept = segmentation > 0
+    assert 0.2 < kept.sum() / (plain[3] > 0).sum() < 0.9, "test invalid: all or nothing is kept"
+    np.testing.assert_array_equal(segmentation[kept], plain[3][kept])
+    np.testing.assert_array_equal(lut, plain[2])
+    _, written = segmented(tmp_path, affinities, settings, 32)
+    np.testing.assert_array_equal(written["labels/fragments"], fragments)
+    np.testing.assert_array_equal(written["labels/segmentation"], segmentation)
+    np.testing.assert_array_equal(written["lut"], lut)
+
+
 def test_a_penalty_without_an_image_is_refused(affinities, tmp_path):
     with pytest.raises(InputError, match="needs the image"):
         segmented(tmp_path, affinities, SegmentationSettings(max_distance=8, grey_penalty=0.1), 32)
