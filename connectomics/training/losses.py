@@ -43,6 +43,8 @@ def dice_loss(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -
 def centreline_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Centreline Dice (doi:10.1109/CVPR46437.2021.01629) of the inside of objects, over known voxels.
 
+    Computed on every cube of two voxels as one: on single voxels it took 40% of a training step.
+
     Parameters
     ----------
     logits
@@ -54,7 +56,9 @@ def centreline_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
     known = (labels >= 0)[:, None]
     inside = torch.sigmoid(logits.float().amin(1, keepdim=True)) * known
-    loss: torch.Tensor = SoftclDiceLoss(iter_=3)(inside, (labels > 0)[:, None].float())
+    truth = (labels > 0)[:, None].float()
+    coarse = [functional.avg_pool3d(one, 2, ceil_mode=True) for one in (inside, truth)]
+    loss: torch.Tensor = SoftclDiceLoss(iter_=3)(*coarse)
     return loss
 
 

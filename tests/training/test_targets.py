@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from connectomics.affinities import affinities_from_labels
+from connectomics.training.losses import centreline_loss
 from connectomics.training.targets import affinity_targets, descriptor_targets, erode_borders
 
 OFFSETS = ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (0, -3, 0), (-2, 0, -1))
@@ -103,3 +104,15 @@ def test_a_skeleton_is_drawn_back_to_unlabelled():
     labels = torch.tensor([[[1, 1, 2, 2, 2]]], dtype=torch.int32)
     assert erode_borders(labels, 1).tolist() == [[[1, 0, 0, 2, 2]]]
     assert erode_borders(labels, 1, -1).tolist() == [[[1, -1, -1, 2, 2]]]
+
+
+def test_the_centreline_loss_sees_a_cut_tube():
+    labels = torch.zeros(1, 16, 16, 40, dtype=torch.int32)
+    labels[:, 5:11, 5:11] = 1
+    whole = torch.where(labels > 0, 8.0, -8.0)[:, None].expand(-1, 3, -1, -1, -1)
+    cut = whole.clone()
+    cut[..., 18:24] = -8.0
+    unknown = labels.clone()
+    unknown[..., 16:26] = -1
+    assert centreline_loss(whole, labels) < 0.05 < 0.07 < centreline_loss(cut, labels)
+    assert centreline_loss(cut, unknown) < 0.05, "what is unknown is not looked at"
