@@ -42,6 +42,8 @@ def recipe_for(
         )
     folder, threshold = model.weights.parent, contract.segmentation.get("threshold")
     name = folder.name if folder.parent in shipped_folders() else str(folder.resolve())
+    segmentation = {key: value for key, value in contract.segmentation.items() if key != "outline"}
+    # Painted voxels teach where an object ends; an outline for the affinities of before would cut into it.
     tried = sorted({*_THRESHOLDS, *([threshold] if threshold is not None else [])})
     return {
         "start_from": name,
@@ -65,7 +67,7 @@ def recipe_for(
             "statistics": settings.statistics,
             "source": f"{contract.name} ({weights_hash(model)[:16]})",
         },
-        "validation": {"every": 10**6, "segmentation": dict(contract.segmentation), "thresholds": tried},
+        "validation": {"every": 10**6, "segmentation": segmentation, "thresholds": tried},
         "export": {
             "name": f"{contract.name}-adapted",
             "description": f"{contract.description} Adapted to another volume.".strip(),

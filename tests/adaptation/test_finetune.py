@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -86,6 +87,16 @@ def settings_of(models, **finetune_values):
     values["finetune"] |= finetune_values
     values["data"]["phantoms"] = [{}]
     return TrainSettings.parse(values)
+
+
+def test_an_outline_for_the_affinities_of_before_is_not_kept(models):
+    from connectomics.adaptation.recipe import recipe_for
+
+    cells = find_model(models / "cells")
+    own = {"linkage": "median", "outline": 0.8}
+    changed = replace(cells, contract=cells.contract.model_copy(update={"segmentation": own}))
+    values = recipe_for(changed, (16, 16, 16), (10.0, 10.0, 10.0), AdaptSettings())
+    assert values["validation"]["segmentation"] == {"linkage": "median"}
 
 
 def test_deeper_layers_wait_and_then_learn_slower(models):
