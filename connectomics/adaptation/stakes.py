@@ -9,6 +9,7 @@ from connectomics.roi import Triple
 from connectomics.segmentation.agglomeration import agglomerate
 from connectomics.segmentation.calibration import Calibration
 from connectomics.segmentation.edge_features import Surroundings, edge_features
+from connectomics.segmentation.heights import outlined
 from connectomics.segmentation.region_graph import RegionGraph
 from connectomics.segmentation.settings import SegmentationSettings
 from connectomics.segmentation.uncertainty import calibrated_edge_uncertainty, edge_uncertainty
@@ -115,7 +116,8 @@ def crop_at_stake(
     doubt = _doubt(graph, sizes, lut, segmentation, calibration)
     lengths = object_lengths(labels, voxel_size)
     lengths = np.pad(lengths, (0, max(0, int(lut.max(initial=0)) + 1 - len(lengths))))
-    return run_length_at_stake(graph.edges, doubt, lut, lengths), labels
+    stake = run_length_at_stake(graph.edges, doubt, lut, lengths)
+    return stake, outlined(labels, affinities, (0, 0, 0), segmentation.outline)
 
 
 def _doubt(

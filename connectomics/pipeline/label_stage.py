@@ -42,13 +42,14 @@ def write_labels(stage: Stage, nodes: Nodes) -> None:
     def work(block: Block) -> None:
         local = nodes.labels.read_box(block.box)
         if local.any():
-            if outline:
-                affinities = stage.affinities.read_box(block.box)
-                local = outlined(local, affinities, block.corner, outline)
             for name, table in tables.items():
                 own = read_table(nodes.path, table, [nodes.of_block(block.number)])
                 lut = np.concatenate((np.zeros(1, np.uint64), own))
-                volumes[name].write_box(block.box, relabel(local, lut))
+                labels = relabel(local, lut)
+                if outline and name == "labels/segmentation":
+                    affinities = stage.affinities.read_box(block.box)
+                    labels = outlined(labels, affinities, block.corner, outline)
+                volumes[name].write_box(block.box, labels)
         if stage.empty(block.box):
             return
         doubt = voxel_uncertainty(stage.affinities.read_box(block.box), stage.calibration.voxels)

@@ -45,5 +45,6 @@ class SegmentationSettings(Settings):
     min_object: int = Field(0, ge=0)
     """Final objects of fewer voxels become background (0)."""
     outline: float = Field(0.0, ge=0, lt=1)
-    """Final objects and fragments keep only voxels whose nearest-neighbour affinities have a mean above this;
-    what belongs together is decided before. 0: all that fragments grew into. For axons without myelin."""
+    """Segments keep only voxels whose nearest-neighbour affinities have a mean above this; what belongs
+    together, and how large it is, is decided before, and labels/fragments stay whole. 0: all voxels. For
+    axons without myelin."""

@@ -53,8 +53,8 @@ def segment_array(
     sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=count + 1)
     lut = agglomerate(graph, count, settings.linkage, settings.threshold).lut(settings.threshold)
     lut = drop_small(lut, sizes, settings.min_object)
-    fragments = outlined(fragments, affinities, (0, 0, 0), settings.outline)
-    return fragments, graph, lut, relabel(fragments, lut)
+    segmentation = outlined(relabel(fragments, lut), affinities, (0, 0, 0), settings.outline)
+    return fragments, graph, lut, segmentation
 
 
 def at_thresholds(
@@ -81,9 +81,9 @@ def at_thresholds(
     count = int(fragments.max(initial=0))
     sizes = np.bincount(fragments.ravel().astype(np.int64), minlength=count + 1)
     tree = agglomerate(graph, count, settings.linkage, float(min(thresholds)))
-    fragments = outlined(fragments, affinities, (0, 0, 0), settings.outline)
     for threshold in map(float, thresholds):
-        yield threshold, relabel(fragments, drop_small(tree.lut(threshold), sizes, settings.min_object))
+        labels = relabel(fragments, drop_small(tree.lut(threshold), sizes, settings.min_object))
+        yield threshold, outlined(labels, affinities, (0, 0, 0), settings.outline)
 
 
 def fragment_graph(

@@ -124,7 +124,8 @@ def _find(module: AffinityTraining, source: Source, low: Sequence[int], high: Se
     part = replace(source, raw=source.raw[outer].to(module.device), score=score)
     offsets = settings.targets.offsets
     affinities = predict_source(module.average, part, divisor_of(settings.network), len(offsets))
-    segmentation = SegmentationSettings.parse(settings.validation.segmentation)
+    values = settings.validation.segmentation | {"outline": 0.0}  # merges lie in what an outline takes
+    segmentation = SegmentationSettings.parse(values)
     image = source.normalised(box) if segmentation.grey_penalty else None
     segments = segment_array(affinities, offsets, segmentation, image)[3]
     labels = source.labels[box].cpu().numpy() if source.traces is None else source.traces[box].clip(0)

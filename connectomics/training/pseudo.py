@@ -73,9 +73,9 @@ def pseudo_labels(
     for threshold in thresholds:
         names = _spread(names, torn, tree.lut(threshold).astype(np.int64))
     labels = np.where(names > 0, names, UNKNOWN)[fragments.astype(np.int64)].astype(np.int32)
-    labels[(labels < 0) & (affinities[:3] < _CERTAIN_BORDER).all(axis=0)] = 0
     if certainty:
         labels[_doubtful(labels, affinities, offsets[:3], certainty)] = UNKNOWN
+    labels[(labels < 0) & (affinities[:3] < _CERTAIN_BORDER).all(axis=0)] = 0
     return labels
 
 

@@ -56,6 +56,9 @@ def claim(folder: Path, settings: TrainSettings) -> bool:
         if not settings.has_skeletons() and isinstance(record.get("truth"), dict):
             # its default has changed, and without skeletons it was nothing to the run
             record["truth"]["painted_share"] = values["truth"]["painted_share"]
+        truth = record.get("truth")
+        if isinstance(truth, dict) and "certainty" not in truth:  # whole fragments took a name then
+            truth["certainty"] = 0.0 if truth.get("method") == "pseudo" else values["truth"]["certainty"]
         there = _completed(record)
         differing = sorted(k for k in values.keys() | there.keys() if values.get(k) != there.get(k))
         if differing:

@@ -123,7 +123,7 @@ def _vois(
     from connectomics.segmentation.settings import SegmentationSettings
     from connectomics.segmentation.whole import at_thresholds
 
-    settings = SegmentationSettings.parse(values)
+    settings = SegmentationSettings.parse(values | {"outline": 0.0})  # what belongs together is judged
     truth = source.labels[source.score].cpu().numpy().clip(0).astype(np.uint64)
     rows = []
     image = source.normalised(source.score) if settings.grey_penalty else None

@@ -127,6 +127,7 @@ def test_an_outline_takes_voxels_and_changes_nothing_else(affinities, tmp_path):
     assert 0.2 < kept.sum() / (plain[3] > 0).sum() < 0.9, "test invalid: all or nothing is kept"
     np.testing.assert_array_equal(segmentation[kept], plain[3][kept])
     np.testing.assert_array_equal(lut, plain[2])
+    np.testing.assert_array_equal(fragments, plain[0])
     _, written = segmented(tmp_path, affinities, settings, 32)
     np.testing.assert_array_equal(written["labels/fragments"], fragments)
     np.testing.assert_array_equal(written["labels/segmentation"], segmentation)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from connectomics.adaptation.stakes import crop_at_stake
 from connectomics.affinities import NEAREST
+from connectomics.segmentation.calibration import Calibration
 from connectomics.segmentation.heights import outlined
 from connectomics.segmentation.settings import SegmentationSettings
 from connectomics.segmentation.whole import at_thresholds, segment_array
@@ -42,6 +44,16 @@ def test_an_outline_keeps_both_ends_of_an_object_whose_middle_is_dim():
     assert (plain[6, 0] == one).any(), "fragments grow into the boundary"
     assert outlined[6, 6, 10] == outlined[6, 6, 50] == one
     assert not outlined[6, 6, 27:33].any() and not outlined[:, :2].any() and not outlined[:, 10:].any()
+
+
+def test_a_proposal_for_annotation_has_the_outline():
+    affinities = np.full((3, 12, 12, 60), 20, np.uint8)
+    affinities[:, 2:10, 2:10, 2:58] = 250
+    for outline, kept in ((0.8, 0), (0.0, 1)):
+        settings = SegmentationSettings(outline=outline)
+        at_stake = crop_at_stake(affinities, NEAREST, (10.0, 10.0, 10.0), settings, Calibration.parse(None))
+        labels = at_stake[1]
+        assert labels[6, 6, 30] > 0 and (labels[6, 0, 30] > 0) == kept
 
 
 def test_the_volumes_lower_faces_have_no_neighbour_to_count():

@@ -91,6 +91,23 @@ def test_a_damaged_record_is_said_in_one_line(toy, tmp_path, damage):
     assert (tmp_path / "run/settings.json").read_bytes() == damage
 
 
+@pytest.mark.parametrize("method", ["pseudo", "tubes"])
+def test_rounds_from_before_certainty_named_whole_fragments(toy, tmp_path, method):
+    out = tmp_path / "run"
+    whole, doubting = (changed(toy, truth={"method": method, "certainty": value}) for value in (0.0, 0.7))
+    claim(out, whole)
+    record = json.loads((out / RECORD).read_text())
+    del record["truth"]["certainty"]
+    (out / RECORD).write_text(json.dumps(record))
+    assert claim(out, whole) is False
+    (out / RECORD).write_text(json.dumps(record))
+    if method == "pseudo":
+        with pytest.raises(OutputExistsError, match="truth"):
+            claim(out, doubting)
+    else:
+        assert claim(out, doubting) is False
+
+
 def test_a_default_that_changed_does_not_end_a_run_that_it_is_nothing_to(toy, tmp_path):
     out = tmp_path / "run"
     claim(out, toy)

@@ -139,6 +139,8 @@ def test_what_the_network_itself_would_not_connect_is_not_named(certain):
     labels = pseudo_labels(affinities, NEAREST, traces, SegmentationSettings())
     assert (labels[:, :5] == 1).all()
     assert (labels[:, 6:9] == (1 if certain else -1)).all()
+    affinities[:, :, 6:9] = 5
+    assert (pseudo_labels(affinities, NEAREST, traces, SegmentationSettings())[:, 6:9] == 0).all()
 
 
 def test_doubt_beside_another_name_leaves_the_border_between_them():
