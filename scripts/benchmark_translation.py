@@ -3,6 +3,7 @@
 
     scripts/benchmark_translation.py RUNS [--table FILE.json] [--data phantom fib25] [--seeds 0 1 2]
         [--model phantom=xnh-to-em] [--model fib25=runs/fib25-to-em/model] [--pictures FOLDER]
+    scripts/benchmark_translation.py RUNS --losses plain --model phantom=runs/plain/model ...    # an ablation
 
 For each data set and seed, data/recipes/translation-judge.toml is trained on the X-ray (interpolated to the
 EM's voxels), on the real EM and on the translation; the network of the EM segments the translation too (row
@@ -58,6 +59,7 @@ ROWS = {
     "own": "translation, by a network of its own",
     "em": "real EM",
 }
+TRANSLATED = ("translation", "own", "images")
 NETWORKS = {"xray": "xray", "translation": "em", "own": "own", "em": "em"}
 """Whose network segments a row: that of the X-ray, of the EM, or of the translation."""
 MODELS = {"phantom": "xnh-to-em", "fib25": "runs/fib25-to-em/model"}
@@ -100,9 +102,13 @@ def main() -> None:
     models = MODELS | dict(pair.split("=", 1) for pair in options.model)
     for seed in options.seeds:
         for data in options.data:
-            run = Run(data, seed, options.runs, models[data].format(seed=seed), options.set)
+            model = models[data].format(seed=seed)
+            run = Run(data, seed, options.runs, model, options.losses, options.set)
             for row in options.rows:
-                if options.runs is not None and not has_row(options.table, data=data, row=row, seed=seed):
+                key = {"data": data, "row": row, "seed": seed}
+                if row in TRANSLATED:
+                    key["losses"] = options.losses
+                if options.runs is not None and not has_row(options.table, **key):
                     add_row(options.table, run.measure(row), order)
             if options.pictures is not None and seed == options.seeds[0]:
                 run.draw(options.pictures)
@@ -117,13 +123,22 @@ class Run:
     seed: int
     folder: Path
     translator: str
+    losses: str | None
     changes: list
 
     def measure(self, row: str) -> dict:
         began = time.monotonic()
         found = self.images() if row == "images" else self.segmentation(row)
         minutes = round((time.monotonic() - began) / 60, 1)
-        return {"data": self.data, "row": row, "seed": self.seed} | found | {"minutes": minutes}
+        key = {"data": self.data, "row": row, "seed": self.seed}
+        if self.losses and row in TRANSLATED:
+            key["losses"] = self.losses
+        return key | found | {"minutes": minutes}
+
+    def named(self, name: str) -> str:
+        """Name of a folder of this row's own, if it is one of translations."""
+        kind = f"{self.losses}-" if self.losses and name in ("own", "translated") else ""
+        return f"{self.data}-{name}-{kind}{self.seed}"
 
     def segmentation(self, row: str) -> dict:
         model = self.train(NETWORKS[row])
@@ -150,7 +165,7 @@ class Run:
         values["data"] |= {"voxel_size": fine, "volumes": volumes}
         values["data"]["modality"] = "xray" if source == "xray" else "em"
         settings = TrainSettings.parse(values | {"seed": self.seed})
-        return find_model(train(settings, self.folder / f"{self.data}-{source}-{self.seed}"))
+        return find_model(train(settings, self.folder / self.named(source)))
 
     def voi(self, model, row: str, part: Part, thresholds):
         """Threshold, and VOI split and merge of a part."""
@@ -189,7 +204,7 @@ class Run:
     def translated(self, part: Part, name: str, kind: str = "") -> Volume:
         source = self.folder / self.data / f"{part.name}.zarr" / "xray"
         name_of = f"{part.name}{kind.replace(' ', '-')}.zarr"
-        out = self.folder / f"{self.data}-translated-{self.seed}" / name_of
+        out = self.folder / self.named("translated") / name_of
         if kind:
             source = out.with_suffix(".input.zarr") / "xray"
             if not source.exists():
@@ -298,7 +313,8 @@ def mean_scores(found: list[dict]) -> dict:
 
 
 def order(row: dict) -> tuple:
-    return row["data"], [*ROWS, "images"].index(row["row"]), row["seed"]
+    losses = row.get("losses") or ""
+    return row["data"], losses, [*ROWS, "images"].index(row["row"]), row["seed"]
 
 
 def show(table: Path) -> None:
@@ -306,21 +322,29 @@ def show(table: Path) -> None:
     for data in PARTS:
         print(f"\n{data}\n\n| segmented | seeds | VOI sum (lowest - highest) | split | merge |")
         print("|---|---|---|---|---|")
+        here = [one for one in rows if one["data"] == data]
+        kinds = sorted({one["losses"] for one in here if "losses" in one})
+        lines = [(row, None) for row in ROWS] + [
+            (row, kind) for kind in kinds for row in ("translation", "own")
+        ]
         voi = {}
-        for row, shown in ROWS.items():
-            found = [one for one in rows if (one["data"], one["row"]) == (data, row)]
-            voi[row] = {one["seed"]: one["voi_sum"] for one in found}
-            sums = list(voi[row].values())
+        for row, kind in lines:
+            found = [one for one in here if one["row"] == row and one.get("losses") == kind]
+            voi[row, kind] = {one["seed"]: one["voi_sum"] for one in found}
+            if not found and kind:
+                continue
+            sums = list(voi[row, kind].values())
             cells = [f"{np.mean([one[key] for one in found]):.3f}" if found else "" for key in SHOWN]
             spread = f" ({min(sums):.3f} - {max(sums):.3f})" if sums else "missing"
-            print(f"| {shown} | {len(found)} | {cells[0]}{spread} | {cells[1]} | {cells[2]} |")
+            name = f"{ROWS[row]}; losses: {kind}" if kind else ROWS[row]
+            print(f"| {name} | {len(found)} | {cells[0]}{spread} | {cells[1]} | {cells[2]} |")
         for row in ("translation", "own"):
-            judged = [voi["xray"], voi[row], voi["em"]]
+            judged = [voi[one, None] for one in ("xray", row, "em")]
             seeds = sorted(set.intersection(*(set(found) for found in judged)))
             if len(seeds) > 1:
                 print(f"\n{ROWS[row]}: {verdict(*([found[seed] for seed in seeds] for found in judged))}")
-        for one in rows:
-            if (one["data"], one["row"]) == (data, "images"):
+        for one in here:
+            if one["row"] == "images":
                 print(f"\ntranslation, seed {one['seed']}: {json.dumps(one)}")
 
 
@@ -337,6 +361,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", default=rows, choices=rows)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--model", action="append", default=[], metavar="DATA=MODEL", help="the translation")
+    parser.add_argument("--losses", help="name of the losses of the model, whose rows are kept apart")
     parser.add_argument("--set", action="append", default=[], help="change the recipe: section.key=value")
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each data set")
     return parser.parse_args()

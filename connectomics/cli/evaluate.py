@@ -27,6 +27,8 @@ def evaluate(
 
     A translation is compared with the real EM: PSNR, SSIM, L1, power spectrum and membranes, and where
     aleatoric and epistemic lie beside it, the coverage of its intervals and how it ranks the worst errors.
+    These do not track segmentation. So segment the X-ray, its translation and the real EM by one recipe, and
+    give all three, the X-ray's as --direct and the EM's as --real: the verdict says what translation won.
 
     Parameters
     ----------

@@ -20,6 +20,11 @@ class CompareSettings(Settings):
     """List this many of the objects that lose most."""
     image: bool = False
     """Compare SEGMENTATION as an image with TRUTH; what translate wrote is known without."""
+    direct: str | None = None
+    """With --real, where SEGMENTATION was made from a translation: the one made from the X-ray itself. Says
+    whether the translation helped."""
+    real: str | None = None
+    """The segmentation made from the real EM, beside --direct."""
 
 
 class ScoreSettings(Settings):

@@ -1,9 +1,11 @@
 """Whether a translation helps: segmentations of the X-ray, of the translation and of the real EM."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from connectomics.errors import InputError
 
@@ -20,9 +22,9 @@ class Verdict:
     direct, translated, real : float
         Of the segmentation made from the X-ray itself, from the translation, and from the real EM.
     gap, gap_spread : float
-        direct - real, and its standard deviation over the seeds: what there is to gain.
+        direct - real, and its standard deviation over the seeds (NaN of one): what there is to gain.
     gain, gain_spread : float
-        direct - translated, and its standard deviation.
+        direct - translated, and its standard deviation (NaN of one seed).
     """
 
     direct: float
@@ -36,7 +38,7 @@ class Verdict:
     @property
     def has_gap(self) -> bool:
         """True where the real EM is clearly better to segment than the X-ray; else nothing can be said."""
-        return self.gap > CLEAR * self.gap_spread
+        return self.gap > (0 if math.isnan(self.gap_spread) else CLEAR * self.gap_spread)
 
     @property
     def recovered(self) -> float:
@@ -49,10 +51,8 @@ class Verdict:
             f"{self.real:.3f} from the real EM"
         )
         if not self.has_gap:
-            return (
-                f"no gap to close ({self.gap:.3f} bits, spread {self.gap_spread:.3f}): {shown}. "
-                "Make the X-ray coarser."
-            )
+            spread = "" if math.isnan(self.gap_spread) else f", spread {self.gap_spread:.3f}"
+            return f"no gap to close ({self.gap:.3f} bits{spread}): {shown}. Make the X-ray coarser."
         if abs(self.gain) <= CLEAR * self.gain_spread:
             said = (
                 f"translation made no clear difference ({self.gain:+.3f} bits, spread {self.gain_spread:.3f})"
@@ -61,7 +61,8 @@ class Verdict:
             said = f"translation helped, by {self.gain:.3f} bits"
         else:
             said = f"translation did not help: it cost {-self.gain:.3f} bits"
-        return f"{said}, {100 * self.recovered:.0f}% of the gap: {shown}."
+        alone = " One run of each: another seed may say otherwise." if math.isnan(self.gap_spread) else ""
+        return f"{said}, {100 * self.recovered:.0f}% of the gap: {shown}.{alone}"
 
 
 def verdict(direct: Sequence[float], translated: Sequence[float], real: Sequence[float]) -> Verdict:
@@ -75,7 +76,7 @@ def verdict(direct: Sequence[float], translated: Sequence[float], real: Sequence
     Raises
     ------
     InputError
-        Fewer than two seeds, or not as many of each.
+        None, or not as many of each.
 
     Examples
     --------
@@ -84,10 +85,8 @@ def verdict(direct: Sequence[float], translated: Sequence[float], real: Sequence
 translation, 1.050 from the real EM.
     """
     kinds = [np.asarray(values, np.float64) for values in (direct, translated, real)]
-    if len({values.size for values in kinds}) > 1 or kinds[0].size < 2:
-        raise InputError(
-            f"verdict: needs as many VOI sums of each kind, two or more, got {[v.size for v in kinds]}."
-        )
+    if len({values.size for values in kinds}) > 1 or kinds[0].size < 1:
+        raise InputError(f"verdict: needs as many VOI sums of each kind, got {[v.size for v in kinds]}.")
     gap, gain = kinds[0] - kinds[2], kinds[0] - kinds[1]
     direct_voi, translated_voi, real_voi = (float(values.mean()) for values in kinds)
     return Verdict(
@@ -95,7 +94,11 @@ translation, 1.050 from the real EM.
         translated=translated_voi,
         real=real_voi,
         gap=float(gap.mean()),
-        gap_spread=float(gap.std(ddof=1)),
+        gap_spread=_spread(gap),
         gain=float(gain.mean()),
-        gain_spread=float(gain.std(ddof=1)),
+        gain_spread=_spread(gain),
     )
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    return float(values.std(ddof=1)) if values.size > 1 else math.nan

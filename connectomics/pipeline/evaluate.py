@@ -7,6 +7,7 @@ from connectomics.errors import InputError
 from connectomics.evaluation.compare import evaluate
 from connectomics.evaluation.compare_images import evaluate_image
 from connectomics.evaluation.settings import CompareSettings
+from connectomics.evaluation.translation_verdict import verdict
 from connectomics.io.opening import open_volume
 from connectomics.io.skeletons import Skeletons, read_skeletons
 from connectomics.io.volume import Volume
@@ -51,13 +52,53 @@ def evaluate_segmentation(
     true = open_volume(truth, region.voxel_size) if image else _open_truth(truth, region)
     if not compare.image:
         _check_order(place, found, true)
+    beside = _open_beside(compare, region, None if image else true, found)
     mask = open_volume(compare.mask, region.voxel_size) if compare.mask is not None else None
     roi = _roi(region, found)
     with open_pool(run) as pool:
         if image and isinstance(true, Volume):
             spreads = _spreads(place, region)
             return evaluate_image(found, true, spreads, mask=mask, roi=roi, progress=progress, pool=pool)
-        return evaluate(found, true, mask=mask, roi=roi, worst=compare.worst, progress=progress, pool=pool)
+
+        def score(labels: Volume, worst: int = 0) -> dict[str, Any]:
+            return evaluate(labels, true, mask=mask, roi=roi, worst=worst, progress=progress, pool=pool)
+
+        result = score(found, compare.worst)
+        return result | (_judged(result, *map(score, beside)) if beside else {})
+
+
+def _open_beside(
+    compare: CompareSettings, region: RegionSettings, true: Volume | Skeletons | None, found: Volume
+) -> list[Volume]:
+    """The segmentations of the X-ray and of the real EM, if a verdict is wanted; `true`: None of images."""
+    given = {"--direct": compare.direct, "--real": compare.real}
+    missing = [name for name, place in given.items() if place is None]
+    if len(missing) == 2:
+        return []
+    if missing:
+        raise InputError(f"{missing[0]}: missing; whether a translation helped needs --direct and --real.")
+    if not isinstance(true, Volume):
+        what = "SEGMENTATION is an image" if true is None else "TRUTH is skeletons"
+        raise InputError(f"--direct, --real: a verdict compares labels with labels, and {what}.")
+    opened = [open_volume(place, region.voxel_size) for place in given.values() if place is not None]
+    for name, one in zip(given, opened, strict=True):
+        if region.roi_size is None and one.roi != found.roi:
+            raise InputError(
+                f"{name}: lies from {one.roi.offset} to {one.roi.end} nm (z y x), SEGMENTATION from "
+                f"{found.roi.offset} to {found.roi.end}. Give --roi-offset and --roi-size, one for all."
+            )
+    return opened
+
+
+def _judged(translated: dict[str, Any], direct: dict[str, Any], real: dict[str, Any]) -> dict[str, Any]:
+    """Scores of the segmentations beside a translation's, and what the three say of it."""
+    said = verdict(*([found["voi_sum"]] for found in (direct, translated, real)))
+    beside = {
+        f"{name}_{key}": found[key]
+        for name, found in (("direct", direct), ("real", real))
+        for key in ("voi_split", "voi_merge", "voi_sum")
+    }
+    return beside | {"gap_recovered": said.recovered if said.has_gap else None, "verdict": str(said)}
 
 
 def _open_result(location: str, region: RegionSettings) -> tuple[str, Volume]:

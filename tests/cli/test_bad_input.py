@@ -131,6 +131,9 @@ CASES = [
     ("evaluate BAD/a.h5/nan BAD/a.h5/labels", "expected integer labels"),
     ("evaluate BAD/a.h5/labels BAD/a.h5/nan", "expected integer labels"),
     (f"{EVALUATE} --mask BAD/missing", "no such path"),
+    (f"{EVALUATE} --direct BAD/a.h5/labels", "--real: missing"),
+    (f"{EVALUATE} --direct BAD/a.h5/labels --real BAD/missing", "no such path"),
+    (f"{EVALUATE} --image --direct BAD/a.h5/labels --real BAD/a.h5/labels", "SEGMENTATION is an image"),
     (f"{EVALUATE} --roi-offset 0 0 99999", "does not lie inside"),
     (f"{EVALUATE} --worst -1", "worst"),
     # XPRESS
