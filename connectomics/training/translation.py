@@ -103,7 +103,7 @@ class TranslationTraining(NetworkTraining):
         if losses.ssim:
             parts["ssim"] = structure_loss(grey, target)
         if self._membrane is not None:
-            parts["membrane"] = self._membrane(grey, target)
+            parts["membrane"] = self._membrane(grey, target, (self.settings.seed, self.global_step))
         if self._adversary is not None:
             parts["adversarial"], told = self._adversary(grey, target)
             self.latest["loss_discriminator"] = told

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -116,7 +117,8 @@ class MembraneLoss:
     grey
         What standardised grey values stand for.
     crop
-        Voxels of the images' middle that are looked at, zyx.
+        Voxels of the images that are looked at, zyx: another place at every step, so that what is learnt does
+        not depend on where a network's strides fall (in the same place they leave a grid in the image).
 
     Raises
     ------
@@ -166,14 +168,21 @@ class MembraneLoss:
                 f"translation.membrane_crop: {self._crop} does not fit into {tuple(shape)} voxels."
             )
 
-    def __call__(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of the affinities on the prediction against those on the target, (n, 1, z, y, x)."""
-        with torch.no_grad():
-            wanted = torch.sigmoid(self._look(target).float())
-        return functional.binary_cross_entropy_with_logits(self._look(prediction).float(), wanted)
+    def __call__(self, prediction: torch.Tensor, target: torch.Tensor, seed: Sequence[int]) -> torch.Tensor:
+        """Cross-entropy of the affinities on the prediction against those on the target, (n, 1, z, y, x).
 
-    def _look(self, image: torch.Tensor) -> torch.Tensor:
-        seen = middle(image, self._crop) * self._scale + self._shift
+        The seed says where they are looked at.
+        """
+        rng = np.random.default_rng(seed)
+        edges = [min(n, k) for n, k in zip(prediction.shape[2:], self._crop, strict=True)]
+        lows = rng.integers(0, np.subtract(prediction.shape[2:], edges) + 1).tolist()
+        place = [slice(a, a + k) for a, k in zip(lows, edges, strict=True)]
+        with torch.no_grad():
+            wanted = torch.sigmoid(self._look(target, place).float())
+        return functional.binary_cross_entropy_with_logits(self._look(prediction, place).float(), wanted)
+
+    def _look(self, image: torch.Tensor, place: Sequence[slice]) -> torch.Tensor:
+        seen = image[_spatial(place)] * self._scale + self._shift
         output: torch.Tensor = self._network(seen)[:, : self._channels]
         return output
 

@@ -24,7 +24,7 @@ class TranslationSettings(Settings):
     membrane_model: str | None = None
     """EM segmentation model (name or folder) for the membrane loss; at the target's voxel size."""
     membrane_crop: IntTriple = (48, 48, 48)
-    """Voxels in the middle of each target crop that the membrane loss looks at."""
+    """Voxels of each target crop that the membrane loss looks at, at a place that changes with every step."""
     adversarial: float = Field(default=0.0, ge=0)
     """Weight of an adversarial loss against MONAI's patch discriminator."""
     discriminator_channels: int = Field(default=16, ge=1)

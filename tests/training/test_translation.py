@@ -152,17 +152,32 @@ def test_membranes_are_seen_through_the_frozen_network(em_model):
     loss = MembraneLoss(em_model, (10, 10, 10), Normalisation(mean=120, std=30), (8, 8, 8))
     torch.manual_seed(0)
     real, other = torch.randn(1, 1, 12, 12, 12), torch.randn(1, 1, 12, 12, 12, requires_grad=True)
-    least = float(loss(real, real))
-    assert loss(other, real) > least
-    loss(other, real).backward()
+    least = float(loss(real, real, (0, 1)))
+    assert loss(other, real, (0, 1)) > least
+    loss(other, real, (0, 1)).backward()
     assert other.grad.abs().sum() > 0
-    border = real.clone()
-    border[..., :2] = 5
-    assert float(loss(border, real)) == least  # outside the crop
     network = load_network(find_model(em_model))
     grey = 30 * real + 120
+    place = [slice(2, 10)] * 3
     expected = torch.sigmoid(network((grey[..., 2:10, 2:10, 2:10] - 100) / 20))
-    torch.testing.assert_close(torch.sigmoid(loss._look(real)), expected)
+    torch.testing.assert_close(torch.sigmoid(loss._look(real, place)), expected)
+
+
+def test_membranes_are_looked_at_in_another_place_at_every_step(em_model):
+    loss = MembraneLoss(em_model, (10, 10, 10), Normalisation(mean=120, std=30), (8, 8, 8))
+    real, seen = torch.zeros(1, 1, 12, 12, 12), torch.zeros(12, 12, 12, dtype=torch.bool)
+    places = set()
+    for step in range(60):
+        other = real.clone().requires_grad_()
+        loss(other, torch.randn(1, 1, 12, 12, 12), (7, step)).backward()
+        here = other.grad[0, 0] != 0
+        index = here.nonzero()
+        low, high = index.min(0).values, index.max(0).values
+        assert (high - low < 8).all()
+        places.add(tuple(low.tolist()))
+        seen |= here
+    assert len(places) > 20 and seen[0].any() and seen[-1].any() and seen[..., 0].any()
+    assert float(loss(real, real + 1, (7, 3))) == float(loss(real, real + 1, (7, 3)))
 
 
 def test_a_membrane_network_must_fit(em_model):
