@@ -40,9 +40,9 @@ class TranslationTraining(NetworkTraining):
         super().__init__(settings, settings.heads(), sources)
         self.losses = translation_of(settings)
         self._membrane: MembraneLoss | None = None
-        if self.losses.membrane and self.losses.membrane_model:
+        if self.losses.membrane:
             fine = fine_voxel_size(settings)
-            self._membrane = MembraneLoss(self.losses.membrane_model, fine, grey, self.losses.membrane_crop)
+            self._membrane = MembraneLoss(self.losses.membrane_models, fine, grey, self.losses.membrane_crop)
             self._membrane.check_crop([n - 2 * self.losses.tolerance for n in fine_crop(settings)])
         self._adversary: Adversary | None = None
         self._kept: dict[str, Any] | None = None

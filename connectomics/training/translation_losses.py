@@ -106,12 +106,13 @@ def middle(image: torch.Tensor, edges: Sequence[int]) -> torch.Tensor:
 
 
 class MembraneLoss:
-    """How differently an EM segmentation network sees the real and the translated image.
+    """How differently EM segmentation networks see the real and the translated image.
 
     Parameters
     ----------
-    model
-        Name or folder of a model with affinities.
+    models
+        Names or folders of models with affinities; each step looks through one of them, drawn at random, so
+        that what one network alone takes for a membrane is not learnt.
     voxel_size
         Of the images, nm zyx.
     grey
@@ -125,34 +126,19 @@ class MembraneLoss:
     ModelError
         No such model, or one for another voxel size.
     SettingsError
-        It has no affinities, or needs larger crops.
+        One has no affinities, or needs larger crops.
     """
 
-    def __init__(self, model: str, voxel_size: Triple, grey: Normalisation, crop: IntTriple) -> None:
-        from connectomics.networks.checkpoint import load_network
-        from connectomics.networks.models import check_fits, find_model
-
-        found = find_model(model)
-        check_fits(found, voxel_size)
-        contract = found.contract
-        if not contract.offsets or contract.heads[0].kind != "affinities":
-            raise SettingsError(f"translation.membrane_model: '{model}' has no affinities.")
-        if any(c % d for c, d in zip(crop, contract.divisor, strict=True)):
-            raise SettingsError(
-                f"translation.membrane_crop: '{model}' needs multiples of {contract.divisor}, got {crop}."
-            )
-        self._network = load_network(found).requires_grad_(False)
-        self._channels, self._crop = contract.heads[0].channels, crop
-        own = (
-            contract.normalisation
-        )  # sampled: by the mean and deviation of the image, which these have already
-        fixed = own.kind == "fixed"
-        self._scale = grey.std / own.std if fixed else 1.0
-        self._shift = (grey.mean - own.mean) / own.std if fixed else 0.0
+    def __init__(
+        self, models: Sequence[str], voxel_size: Triple, grey: Normalisation, crop: IntTriple
+    ) -> None:
+        self._networks = [_FrozenNetwork(model, voxel_size, grey, crop) for model in models]
+        self._crop = crop
 
     def to(self, device: torch.device) -> "MembraneLoss":
-        """Move the network to a device, in place."""
-        self._network.to(device)
+        """Move the networks to a device, in place."""
+        for network in self._networks:
+            network.to(device)
         return self
 
     def check_crop(self, shape: Sequence[int]) -> None:
@@ -171,20 +157,47 @@ class MembraneLoss:
     def __call__(self, prediction: torch.Tensor, target: torch.Tensor, seed: Sequence[int]) -> torch.Tensor:
         """Cross-entropy of the affinities on the prediction against those on the target, (n, 1, z, y, x).
 
-        The seed says where they are looked at.
+        The seed says where they are looked at, and through which network.
         """
         rng = np.random.default_rng(seed)
         edges = [min(n, k) for n, k in zip(prediction.shape[2:], self._crop, strict=True)]
         lows = rng.integers(0, np.subtract(prediction.shape[2:], edges) + 1).tolist()
-        place = [slice(a, a + k) for a, k in zip(lows, edges, strict=True)]
+        place = _spatial([slice(a, a + k) for a, k in zip(lows, edges, strict=True)])
+        look = self._networks[int(rng.integers(len(self._networks)))]
         with torch.no_grad():
-            wanted = torch.sigmoid(self._look(target, place).float())
-        return functional.binary_cross_entropy_with_logits(self._look(prediction, place).float(), wanted)
+            wanted = torch.sigmoid(look(target[place]))
+        return functional.binary_cross_entropy_with_logits(look(prediction[place]), wanted)
 
-    def _look(self, image: torch.Tensor, place: Sequence[slice]) -> torch.Tensor:
-        seen = image[_spatial(place)] * self._scale + self._shift
-        output: torch.Tensor = self._network(seen)[:, : self._channels]
-        return output
+
+class _FrozenNetwork:
+    """Affinities of an EM model on standardised images, as logits."""
+
+    def __init__(self, model: str, voxel_size: Triple, grey: Normalisation, crop: IntTriple) -> None:
+        from connectomics.networks.checkpoint import load_network
+        from connectomics.networks.models import check_fits, find_model
+
+        found = find_model(model)
+        check_fits(found, voxel_size)
+        contract = found.contract
+        if not contract.offsets or contract.heads[0].kind != "affinities":
+            raise SettingsError(f"translation.membrane_model: '{model}' has no affinities.")
+        if any(c % d for c, d in zip(crop, contract.divisor, strict=True)):
+            raise SettingsError(
+                f"translation.membrane_crop: '{model}' needs multiples of {contract.divisor}, got {crop}."
+            )
+        self._network = load_network(found).requires_grad_(False)
+        self._channels = contract.heads[0].channels
+        own = contract.normalisation
+        fixed = own.kind == "fixed"  # else by mean and deviation of the image, which the images have already
+        self._scale = grey.std / own.std if fixed else 1.0
+        self._shift = (grey.mean - own.mean) / own.std if fixed else 0.0
+
+    def to(self, device: torch.device) -> None:
+        self._network.to(device)
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self._network(image * self._scale + self._shift)
+        return output[:, : self._channels].float()
 
 
 class Adversary:

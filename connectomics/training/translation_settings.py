@@ -21,8 +21,9 @@ class TranslationSettings(Settings):
     """Weight of 1 - structural similarity (MONAI)."""
     membrane: float = Field(default=0.0, ge=0)
     """Weight of the cross-entropy between an EM network's affinities on real and translated images."""
-    membrane_model: str | None = None
-    """EM segmentation model (name or folder) for the membrane loss; at the target's voxel size."""
+    membrane_model: str | tuple[str, ...] | None = None
+    """EM segmentation model (name or folder) for the membrane loss, at the target's voxel size; of several,
+    each step looks through another."""
     membrane_crop: IntTriple = (48, 48, 48)
     """Voxels of each target crop that the membrane loss looks at, at a place that changes with every step."""
     adversarial: float = Field(default=0.0, ge=0)
@@ -44,11 +45,17 @@ class TranslationSettings(Settings):
 
     @model_validator(mode="after")
     def _complete(self) -> "TranslationSettings":
-        if self.membrane and self.membrane_model is None:
+        if self.membrane and not self.membrane_models:
             raise ValueError("membrane: give membrane_model, the EM network that it looks through")
         if not (self.l1 or self.nll):
             raise ValueError("l1, nll: one of them must be positive, or grey values mean nothing")
         return self
+
+    @property
+    def membrane_models(self) -> tuple[str, ...]:
+        """Every model of the membrane loss."""
+        one_or_more = self.membrane_model
+        return (one_or_more,) if isinstance(one_or_more, str) else one_or_more or ()
 
     def heads(self) -> tuple[Head, ...]:
         """The network's heads, in channel order."""

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from connectomics.errors import InputError, SettingsError
 from connectomics.inference.passes import plan_passes
@@ -149,7 +150,7 @@ def em_model(tmp_path):
 
 
 def test_membranes_are_seen_through_the_frozen_network(em_model):
-    loss = MembraneLoss(em_model, (10, 10, 10), Normalisation(mean=120, std=30), (8, 8, 8))
+    loss = MembraneLoss([em_model], (10, 10, 10), Normalisation(mean=120, std=30), (8, 8, 8))
     torch.manual_seed(0)
     real, other = torch.randn(1, 1, 12, 12, 12), torch.randn(1, 1, 12, 12, 12, requires_grad=True)
     least = float(loss(real, real, (0, 1)))
@@ -157,14 +158,31 @@ def test_membranes_are_seen_through_the_frozen_network(em_model):
     loss(other, real, (0, 1)).backward()
     assert other.grad.abs().sum() > 0
     network = load_network(find_model(em_model))
-    grey = 30 * real + 120
-    place = [slice(2, 10)] * 3
-    expected = torch.sigmoid(network((grey[..., 2:10, 2:10, 2:10] - 100) / 20))
-    torch.testing.assert_close(torch.sigmoid(loss._look(real, place)), expected)
+    grey = 30 * real[..., 2:10, 2:10, 2:10] + 120
+    logits = network((grey - 100) / 20).detach()
+    inside = real[..., 2:10, 2:10, 2:10]  # as large as the crop: one place to look at
+    expected = binary_cross_entropy_with_logits(logits, torch.sigmoid(logits))
+    torch.testing.assert_close(loss(inside, inside, (0, 1)), expected)
+
+
+def test_membranes_are_seen_through_every_network_in_turn(em_model, tmp_path):
+    found = find_model(em_model)
+    torch.manual_seed(5)
+    other = build_network(found.contract.network, 1, 3)
+    networks = [em_model, str(save_model(tmp_path / "other", other, found.contract))]
+    grey = Normalisation(mean=120, std=30)
+    alone = [MembraneLoss([name], (10, 10, 10), grey, (8, 8, 8)) for name in networks]
+    both = MembraneLoss(networks, (10, 10, 10), grey, (8, 8, 8))
+    images = torch.randn(2, 1, 1, 8, 8, 8)
+    values = [float(loss(*images, (0, 0))) for loss in alone]
+    seen = [float(both(*images, (3, step))) for step in range(40)]
+    assert set(seen) == set(values) and values[0] != values[1]
+    assert 10 < seen.count(values[0]) < 30
+    assert seen == [float(both(*images, (3, step))) for step in range(40)]
 
 
 def test_membranes_are_looked_at_in_another_place_at_every_step(em_model):
-    loss = MembraneLoss(em_model, (10, 10, 10), Normalisation(mean=120, std=30), (8, 8, 8))
+    loss = MembraneLoss([em_model], (10, 10, 10), Normalisation(mean=120, std=30), (8, 8, 8))
     real, seen = torch.zeros(1, 1, 12, 12, 12), torch.zeros(12, 12, 12, dtype=torch.bool)
     places = set()
     for step in range(60):
@@ -186,11 +204,13 @@ def test_membranes_are_looked_at_in_another_place_at_every_step(em_model):
 def test_a_membrane_network_must_fit(em_model):
     grey = Normalisation(mean=120, std=30)
     with pytest.raises(SettingsError, match="multiples"):
-        MembraneLoss(em_model, (10, 10, 10), grey, (7, 8, 8))
+        MembraneLoss([em_model], (10, 10, 10), grey, (7, 8, 8))
     with pytest.raises(SettingsError, match="does not fit"):
-        MembraneLoss(em_model, (10, 10, 10), grey, (8, 8, 8)).check_crop((6, 8, 8))
+        MembraneLoss([em_model], (10, 10, 10), grey, (8, 8, 8)).check_crop((6, 8, 8))
     with pytest.raises(SettingsError, match="membrane_model"):
         TrainSettings.parse({"translation": {"membrane": 1}, "steps": 1})
+    with pytest.raises(SettingsError, match="membrane_model"):
+        TrainSettings.parse({"translation": {"membrane": 1, "membrane_model": []}, "steps": 1})
 
 
 def test_the_adversary_learns_to_tell_and_its_network_is_left_alone():
