@@ -95,15 +95,16 @@ class TranslationTraining(NetworkTraining):
     def _parts(self, output: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         """Every loss that has a weight; channel 0 is the grey value, channel 1 its variance."""
         losses, grey = self.losses, output[:, :1]
+        place = (self.settings.seed, self.global_step)
         parts = {}
         if losses.l1:
             parts["l1"] = (grey - target).abs().mean()
         if losses.nll:
             parts["nll"] = gaussian_nll(grey, output[:, 1:2], target, losses.beta)
         if losses.ssim:
-            parts["ssim"] = structure_loss(grey, target)
+            parts["ssim"] = structure_loss(grey, target, place)
         if self._membrane is not None:
-            parts["membrane"] = self._membrane(grey, target, (self.settings.seed, self.global_step))
+            parts["membrane"] = self._membrane(grey, target, place)
         if self._adversary is not None:
             parts["adversarial"], told = self._adversary(grey, target)
             self.latest["loss_discriminator"] = told

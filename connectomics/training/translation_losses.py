@@ -15,7 +15,7 @@ from connectomics.networks.heads import LOG_VARIANCE
 from connectomics.roi import IntTriple, Triple
 
 _STRUCTURE_EDGE = 32
-"""Voxels of a crop's middle on which structural similarity is computed; it is slow."""
+"""Voxels of a cube in each crop on which structural similarity is computed; it is slow."""
 
 
 def register(
@@ -90,19 +90,25 @@ def gaussian_nll(
     return terms.mean()
 
 
-def structure_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """1 - structural similarity (MONAI) of the middle of standardised images (n, 1, z, y, x)."""
+def structure_loss(prediction: torch.Tensor, target: torch.Tensor, seed: Sequence[int]) -> torch.Tensor:
+    """1 - structural similarity (MONAI) of standardised images (n, 1, z, y, x), in a cube put by the seed.
+
+    In single precision wherever it is called: variances are small differences, which bf16 rounds away.
+    """
     from monai.losses.ssim_loss import SSIMLoss
 
-    parts = [middle(image, (_STRUCTURE_EDGE,) * 3).float() / 6 + 0.5 for image in (prediction, target)]
-    loss: torch.Tensor = SSIMLoss(spatial_dims=3, data_range=1.0, win_size=7)(*parts)
+    place = _drawn_place(prediction, (_STRUCTURE_EDGE,) * 3, np.random.default_rng(seed))
+    parts = [image[place].float() / 6 + 0.5 for image in (prediction, target)]
+    with torch.autocast(prediction.device.type, enabled=False):
+        loss: torch.Tensor = SSIMLoss(spatial_dims=3, data_range=1.0, win_size=7)(*parts)
     return loss
 
 
-def middle(image: torch.Tensor, edges: Sequence[int]) -> torch.Tensor:
-    """At most so many voxels in the middle of the last three axes of five."""
-    kept = [(n, min(n, e)) for n, e in zip(image.shape[2:], edges, strict=True)]
-    return image[_spatial([slice((n - k) // 2, (n - k) // 2 + k) for n, k in kept])]
+def _drawn_place(image: torch.Tensor, edges: Sequence[int], rng: np.random.Generator) -> tuple[slice, ...]:
+    """Index of at most so many voxels of the last three axes of five, anywhere in the image."""
+    kept = [min(n, k) for n, k in zip(image.shape[2:], edges, strict=True)]
+    lows = rng.integers(0, np.subtract(image.shape[2:], kept) + 1).tolist()
+    return _spatial([slice(a, a + k) for a, k in zip(lows, kept, strict=True)])
 
 
 class MembraneLoss:
@@ -160,9 +166,7 @@ class MembraneLoss:
         The seed says where they are looked at, and through which network.
         """
         rng = np.random.default_rng(seed)
-        edges = [min(n, k) for n, k in zip(prediction.shape[2:], self._crop, strict=True)]
-        lows = rng.integers(0, np.subtract(prediction.shape[2:], edges) + 1).tolist()
-        place = _spatial([slice(a, a + k) for a, k in zip(lows, edges, strict=True)])
+        place = _drawn_place(prediction, self._crop, rng)
         look = self._networks[int(rng.integers(len(self._networks)))]
         with torch.no_grad():
             wanted = torch.sigmoid(look(target[place]))

@@ -125,9 +125,27 @@ def test_the_likelihood_finds_mean_and_variance(beta):
 def test_structure_counts_what_is_alike():
     torch.manual_seed(0)
     image = torch.randn(1, 1, 16, 16, 16)
-    assert structure_loss(image, image) < 1e-4
-    assert structure_loss(image + 0.1 * torch.randn_like(image), image) < 0.2
-    assert structure_loss(torch.randn_like(image), image) > 0.5
+    near = image + 0.1 * torch.randn_like(image)
+    assert structure_loss(image, image, (0,)) < 1e-4
+    assert structure_loss(near, image, (0,)) < 0.2
+    assert structure_loss(torch.randn_like(image), image, (0,)) > 0.5
+    with torch.autocast(
+        "cpu", torch.bfloat16
+    ):  # as in training: the differences of squares must not be rounded
+        inside = structure_loss(near, image, (0,))
+    assert inside.dtype == torch.float32
+    assert inside == structure_loss(near, image, (0,))
+
+
+def test_structure_is_looked_at_everywhere():
+    torch.manual_seed(0)
+    real, seen = torch.randn(1, 1, 40, 40, 40), torch.zeros(40, 40, 40)
+    for step in range(20):
+        other = torch.zeros_like(real, requires_grad=True)
+        structure_loss(other, real, (7, step)).backward()
+        seen += other.grad[0, 0] != 0
+    assert seen[20, 20, 20] == 20
+    assert all(0 < face.max() < 20 for face in (seen[0], seen[-1], seen[:, :, 0], seen[:, :, -1]))
 
 
 @pytest.fixture
