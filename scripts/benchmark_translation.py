@@ -8,8 +8,8 @@
 For each data set and seed, data/recipes/translation-judge.toml is trained on the X-ray (interpolated to the
 EM's voxels), on the real EM and on the translation; the network of the EM segments the translation too (row
 "translation"; the one of the translation is row "own"). Each picks its agglomeration threshold on parts for
-that (phantoms 1010-1012; 120 <= z < 138 of FIB-25), and is scored by VOI on parts that no training saw:
-phantoms 2000-2002, and FIB-25 at z >= 150, whose X-ray is simulated (connectomics/phantom/simulate.py). A
+that (phantoms 1010-1015; 120 <= z < 138 of FIB-25), and is scored by VOI on parts that no training saw:
+phantoms 2000-2005, and FIB-25 at z >= 150, whose X-ray is simulated (connectomics/phantom/simulate.py). A
 model with {seed} in its path is another for each seed. Rows that are in the table (data/translation.json)
 are not run again, so the script may be stopped and started at any time, and several may run at once on other
 rows. Without RUNS it prints the table.
@@ -89,8 +89,8 @@ PARTS = {
     "phantom": [
         Part("fit-100", "fit", 100),
         Part("fit-101", "fit", 101),
-        *(Part(f"choose-{seed}", "choose", seed) for seed in (1010, 1011, 1012)),
-        *(Part(f"test-{seed}", "test", seed) for seed in (2000, 2001, 2002)),
+        *(Part(f"choose-{seed}", "choose", seed) for seed in range(1010, 1016)),
+        *(Part(f"test-{seed}", "test", seed) for seed in range(2000, 2006)),
     ],
     "fib25": [
         Part("fit", "fit", 0, 0, 120),
