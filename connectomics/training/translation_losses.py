@@ -91,7 +91,7 @@ def gaussian_nll(
 
 
 def structure_loss(prediction: torch.Tensor, target: torch.Tensor, seed: Sequence[int]) -> torch.Tensor:
-    """1 - structural similarity (MONAI) of standardised images (n, 1, z, y, x), in a cube put by the seed.
+    """1 - structural similarity (MONAI) of standardised images (n, 1, z, y, x), in one cube drawn by `seed`.
 
     In single precision wherever it is called: variances are small differences, which bf16 rounds away.
     """

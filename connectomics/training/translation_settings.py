@@ -23,7 +23,7 @@ class TranslationSettings(Settings):
     """Weight of the cross-entropy between an EM network's affinities on real and translated images."""
     membrane_model: str | tuple[str, ...] | None = None
     """EM segmentation model (name or folder) for the membrane loss, at the target's voxel size; of several,
-    each step looks through another."""
+    each step looks through one, drawn at random."""
     membrane_crop: IntTriple = (48, 48, 48)
     """Voxels of each target crop that the membrane loss looks at, at a place that changes with every step."""
     adversarial: float = Field(default=0.0, ge=0)

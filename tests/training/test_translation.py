@@ -129,9 +129,7 @@ def test_structure_counts_what_is_alike():
     assert structure_loss(image, image, (0,)) < 1e-4
     assert structure_loss(near, image, (0,)) < 0.2
     assert structure_loss(torch.randn_like(image), image, (0,)) > 0.5
-    with torch.autocast(
-        "cpu", torch.bfloat16
-    ):  # as in training: the differences of squares must not be rounded
+    with torch.autocast("cpu", torch.bfloat16):  # as in training; differences of squares must not be rounded
         inside = structure_loss(near, image, (0,))
     assert inside.dtype == torch.float32
     assert inside == structure_loss(near, image, (0,))
@@ -183,7 +181,7 @@ def test_membranes_are_seen_through_the_frozen_network(em_model):
     torch.testing.assert_close(loss(inside, inside, (0, 1)), expected)
 
 
-def test_membranes_are_seen_through_every_network_in_turn(em_model, tmp_path):
+def test_membranes_are_seen_through_every_network_at_random(em_model, tmp_path):
     found = find_model(em_model)
     torch.manual_seed(5)
     other = build_network(found.contract.network, 1, 3)
