@@ -223,14 +223,14 @@ class Bench:
         )  # fmt: skip
         return best["source"]
 
-    def curve(self, target: str, start: str, strategy: str, cubes: int, seed: int) -> dict:
-        """VOI after learning n annotated cubes of a target."""
+    def curve(self, target: str, start: str, strategy: str, cubes: int, seed: int, minutes: float) -> dict:
+        """VOI after learning n annotated cubes of a target, so many minutes at most."""
         family = self.start(target, "chosen" if start == "scratch" else start, seed)
         folder = self.annotated(target, family, strategy, seed)
-        run = self.runs / f"curve-{target}-{start}-{strategy}-{cubes}-{seed}"
+        run = self.runs / f"curve-{target}-{start}-{strategy}-{cubes}-{seed}-{minutes:g}"
         if start == "scratch":
             taken = read_todo(folder).crops[:cubes]
-            values = self.recipe(seed, [], target, self.options.adapt_minutes)
+            values = self.recipe(seed, [], target, minutes)
             values["data"]["volumes"] = [
                 {"raw": str(folder / c.raw), "labels": str(folder / c.annotation), "background": "true"}
                 for c in taken
@@ -238,7 +238,7 @@ class Bench:
             model = find_model(train(TrainSettings.parse(values), run))
         else:
             settings = AdaptSettings(
-                crops=cubes, minutes=self.options.adapt_minutes, steps=self.scale.steps, seed=seed,
+                crops=cubes, minutes=minutes, steps=self.scale.steps, seed=seed,
                 training_crop=(self.scale.crop,) * 3, hold_out=0, statistics=2 if self.options.toy else 32,
             )  # fmt: skip
             name, device = str(self.model(family, seed).weights.parent), self.options.device
@@ -321,6 +321,7 @@ class Bench:
                         "strategy": strategy,
                         "n": n,
                         "seed": s,
+                        "learning_minutes": o.adapt_minutes,
                     }
                 )
         return keys
@@ -343,7 +344,7 @@ class Bench:
 KEYS = {
     "source": ("kind", "family", "seed"),
     "transfer": ("kind", "source", "target", "seed"),
-    "curve": ("kind", "target", "start", "strategy", "n", "seed"),
+    "curve": ("kind", "target", "start", "strategy", "n", "seed", "learning_minutes"),
 }
 FIB25_SECTIONS = {"train": (0, 120), "pool": (0, 120), "validation": (120, 140), "test": (150, 250)}
 """Never z = 140..149; z >= 150 is reported alone."""
@@ -383,15 +384,16 @@ def summary(bench: Bench) -> None:
     for kind in (*DISTANCES, OWN):
         print(f"| {kind} | {correlation(transfers, kind)} | {regret(transfers, kind)} |")
     curves = [row for row in rows if row["kind"] == "curve"]
-    print("\n| target | start | strategy | " + " | ".join(f"n = {n}" for n in bench.scale.counts) + " |")
-    print("|---" * (3 + len(bench.scale.counts)) + "|")
-    groups = sorted({(row["target"], STARTS.index(row["start"]), row["strategy"]) for row in curves})
-    for target, start, strategy in groups:
-        of = [
-            r for r in curves if (r["target"], r["start"], r["strategy"]) == (target, STARTS[start], strategy)
-        ]
+    counts = " | ".join(f"n = {n}" for n in bench.scale.counts)
+    print(f"\n| target | minutes | start | strategy | {counts} |")
+    print("|---" * (4 + len(bench.scale.counts)) + "|")
+    names = ("target", "learning_minutes", "start", "strategy")
+    groups = {tuple(row[name] for name in names) for row in curves}
+    for group in sorted(groups, key=lambda g: (*g[:2], STARTS.index(g[2]), g[3])):
+        of = [row for row in curves if tuple(row[name] for name in names) == group]
         cells = [spread([r["voi"] for r in of if r["n"] == n]) for n in bench.scale.counts]
-        print(f"| {target} | {STARTS[start]} | {strategy} | {' | '.join(cells)} |")
+        target, minutes, *rest = group
+        print(f"| {target} | {minutes:g} | {' | '.join(rest)} | {' | '.join(cells)} |")
     errors = foreseen(curves)
     print(f"\nplan: VOI at 8 and 16 foreseen from n <= 4, relative error: {spread(errors)}" if errors else "")
     missing = bench.missing()
@@ -431,7 +433,7 @@ def regret(transfers: list, kind: str) -> str:
 def foreseen(curves: list) -> list:
     """Relative errors of what `plan` says of 8 and 16 cubes from fewer, for each curve and seed."""
     errors = []
-    names = ("target", "start", "strategy", "seed")
+    names = ("target", "start", "strategy", "seed", "learning_minutes")
     for key in sorted({tuple(row[name] for name in names) for row in curves}):
         found = {row["n"]: row["voi"] for row in curves if tuple(row[name] for name in names) == key}
         if {1, 2, 4} <= found.keys():
