@@ -11,7 +11,7 @@ voxel.
 - source rows: a network trained on each family for 1,500 steps of one 64^3 crop (--minutes at most).
 - transfer rows: each source on each other family: MMD (deepest activations; common image statistics) and VOI.
 - curve rows: n = 1, 2, 4, 8, 16 annotated cubes of a target; starting from scratch, from the worst, a random
-  and the chosen (smallest MMD) source; cubes by each strategy; --adapt-minutes a run. The truth stands in for
+  and the chosen source (--chosen-by); cubes by each strategy; --adapt-minutes a run. The truth stands in for
   an annotator.
 
 VOI is the mean of the target's four test volumes, with the threshold that is best on its two validation
@@ -38,6 +38,7 @@ from connectomics.adaptation.features import normalisation_of, target_crops, tar
 from connectomics.adaptation.mmd import compare_samples, within_source
 from connectomics.adaptation.plan import plan
 from connectomics.adaptation.rank import relative_distance
+from connectomics.adaptation.scores import Score, expected_scores
 from connectomics.adaptation.settings import AdaptSettings, PlanSettings, SelectSettings
 from connectomics.blockwise.progress import Silent
 from connectomics.evaluation.volumes import VoiTable
@@ -68,6 +69,8 @@ STRATEGIES = ("random", "median-uncertainty", "entropy", "core-set", "run-length
 DISTANCES = ("mmd2_common", "relative_common", "mmd2_deepest", "relative_deepest")
 OWN = "own VOI"
 """How well a source does on its own family, in place of a distance."""
+EXPECTED = "expected"
+"""`adapt rank --scores`: how well it did on other families, those like the target counting most."""
 STARTS = ("scratch", "worst", "random", "chosen")
 
 
@@ -218,10 +221,11 @@ class Bench:
         rows.sort(key=lambda row: row["source"])
         if start == "random":
             return rows[int(np.random.default_rng(seed).integers(len(rows)))]["source"]
-        best = min(rows, key=lambda row: row[self.options.chosen_by]) if start == "chosen" else max(
-            rows, key=lambda row: row["voi"]
-        )  # fmt: skip
-        return best["source"]
+        if start == "worst":
+            return max(rows, key=lambda row: row["voi"])["source"]
+        by = self.options.chosen_by
+        expected = with_expected(self.rows(), rows) if by == EXPECTED else rows
+        return min(expected, key=lambda row: row[by])["source"]
 
     def curve(self, target: str, start: str, strategy: str, cubes: int, seed: int, minutes: float) -> dict:
         """VOI after learning n annotated cubes of a target, so many minutes at most."""
@@ -246,7 +250,8 @@ class Bench:
                 name, folder, run, settings, validation=None, label_free=False, device=device
             )
             model = find_model(report["model"])
-        return {"source": None if start == "scratch" else family, "voi": self.score(model, target)}
+        by = {"chosen_by": self.options.chosen_by} if start == "chosen" else {}
+        return {"source": None if start == "scratch" else family, **by, "voi": self.score(model, target)}
 
     def annotated(self, target: str, family: str, strategy: str, seed: int) -> Path:
         """Crops of the target's pool, chosen and annotated with the truth."""
@@ -370,6 +375,24 @@ def write(path: Path, raw, labels) -> None:
     partial.replace(path)
 
 
+def with_expected(rows: list, transfers: list) -> list:
+    """Transfers with what `adapt rank` expects of each source, from every row that is not of its target."""
+
+    def expected(target: str, seed: int) -> dict:
+        of = [r for r in rows if r["kind"] != "curve" and r["seed"] == seed]
+        scores = [
+            Score(model=r.get("family") or r["source"], data=r.get("family") or r["target"], voi_sum=r["voi"])
+            for r in of
+            if target not in (r.get("family"), r.get("source"), r.get("target"))
+        ]
+        distance = {r["source"]: r["mmd2_common"] for r in of if r.get("target") == target}
+        return expected_scores(scores, distance)
+
+    keys = {(r["target"], r["seed"]) for r in transfers}
+    found = {key: expected(*key) for key in keys}
+    return [r | {EXPECTED: found[r["target"], r["seed"]].get(r["source"], np.nan)} for r in transfers]
+
+
 def summary(bench: Bench) -> None:
     """Print what the rows say."""
     rows = bench.rows()
@@ -379,9 +402,10 @@ def summary(bench: Bench) -> None:
         for row in rows
         if row["kind"] == "transfer"
     ]
+    transfers = with_expected(rows, transfers)
     print("| what a source is chosen by | rank correlation with VOI over sources | regret of the least |")
     print("|---|---|---|")
-    for kind in (*DISTANCES, OWN):
+    for kind in (*DISTANCES, OWN, EXPECTED):
         print(f"| {kind} | {correlation(transfers, kind)} | {regret(transfers, kind)} |")
     curves = [row for row in rows if row["kind"] == "curve"]
     counts = " | ".join(f"n = {n}" for n in bench.scale.counts)
@@ -461,7 +485,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--counts", type=int, nargs="+", help="annotated cubes of the curves (default: all)")
     parser.add_argument("--starts", nargs="+", default=STARTS, choices=STARTS, help="of the curves")
     parser.add_argument("--strategies", nargs="+", default=STRATEGIES, choices=STRATEGIES)
-    parser.add_argument("--chosen-by", default=DISTANCES[0], choices=DISTANCES, help="what chooses a source")
+    parser.add_argument(
+        "--chosen-by", default=EXPECTED, choices=(*DISTANCES, EXPECTED), help="what chooses a source"
+    )
     parser.add_argument("--fib25", type=Path, help="fib25_train2.h5: adds real EM as a family")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--show", action="store_true", help="only print what there is")

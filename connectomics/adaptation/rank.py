@@ -7,6 +7,7 @@ import numpy as np
 
 from connectomics.adaptation.features import normalisation_of, target_crops, target_features
 from connectomics.adaptation.mmd import compare_samples, within_source
+from connectomics.adaptation.scores import Score, expected_scores, known_as
 from connectomics.adaptation.settings import RankSettings
 from connectomics.blockwise.progress import Progress
 from connectomics.errors import InputError, ModelError
@@ -29,9 +30,14 @@ Report = dict[str, Any]
 
 
 def rank_models(
-    volume: Volume, models: Sequence[Model], settings: RankSettings, device: str, progress: Progress
+    volume: Volume,
+    models: Sequence[Model],
+    settings: RankSettings,
+    device: str,
+    progress: Progress,
+    scores: Sequence[Score] = (),
 ) -> Report:
-    """Models by how near their training images are to a volume.
+    """Models by how near their training images are to a volume, or by how well they may be expected to do.
 
     Parameters
     ----------
@@ -45,16 +51,25 @@ def rank_models(
         Where networks run, ``cpu`` or ``cuda``.
     progress
         Told of the models.
+    scores
+        Of the models on each other's data: models are then ranked by what is expected of them.
 
     Returns
     -------
     dict
-        ``ranking``, nearest first: each ``model``, ``mmd2``, ``p_value``, ``mmd2_low`` and ``mmd2_high``
+        ``ranking``, best first: each ``model``, ``mmd2``, ``p_value``, ``mmd2_low`` and ``mmd2_high``
         (bootstrap interval), ``mmd2_within`` (how far each of its own training volumes lies from the others,
         on average; null where that is not known), ``relative`` (to that), ``fits`` (see `LEAST` and
-        `SPREAD`), ``rescale`` (the volume has another voxel size), ``crops``, ``overlap``. ``not_ranked``:
-        each ``model``, ``reason``. ``none_fits``, ``advice``, ``features``.
+        `SPREAD`), ``rescale`` (the volume has another voxel size), ``crops``, ``overlap``, ``expected`` (VOI
+        over that of the average model; null where scores do not tell). ``not_ranked``: each ``model``,
+        ``reason``. ``none_fits``, ``advice``, ``features``.
+
+    Raises
+    ------
+    InputError
+        Scores that say nothing of these models, or distances that do not compare them.
     """
+    _check_scores(scores, models, settings)
     ranking, left = [], []
     progress.start("rank", len(models), 0, "models")
     for model in models:
@@ -64,7 +79,10 @@ def rank_models(
             left.append({"model": model_name(model), "reason": str(error)})
         progress.advance("rank")
     progress.finish("rank")
-    ranking.sort(key=lambda row: (_or_last(row[settings.order]), row["model"]))
+    expected = expected_scores(scores, {known_as(row["model"]): row["mmd2"] for row in ranking})
+    for row in ranking:
+        row["expected"] = expected.get(known_as(row["model"]))
+    ranking.sort(key=lambda row: (_or_last(row["expected"]), _or_last(row[settings.order]), row["model"]))
     none = not any(row["fits"] for row in ranking)
     return {
         "ranking": ranking,
@@ -79,6 +97,22 @@ def model_name(model: Model) -> str:
     """What `--model` finds it by: the name of a shipped model; the folder of any other."""
     folder = model.weights.parent
     return folder.name if folder.parent in shipped_folders() else str(folder)
+
+
+def _check_scores(scores: Sequence[Score], models: Sequence[Model], settings: RankSettings) -> None:
+    if not scores:
+        return
+    if settings.features != "common":
+        raise InputError(
+            f"scores weigh data by their distance, which features '{settings.features}' of different "
+            "networks do not compare: leave out --features"
+        )
+    names = [known_as(model_name(model)) for model in models]
+    if not expected_scores(scores, dict.fromkeys(names, 0.0)).keys() & set(names):
+        raise InputError(
+            f"the {len(scores)} scores say nothing of the models compared ({', '.join(names)}): they need "
+            "two models at least on data of one of these; name models as for --model"
+        )
 
 
 def _compare(volume: Volume, model: Model, settings: RankSettings, device: str) -> Report:
@@ -133,6 +167,8 @@ def _advice(ranking: Sequence[Report], none: bool) -> str:
     if not ranking:
         return "no model could be compared; the reasons are beside their names."
     best = ranking[0]
+    if best["expected"] is not None:
+        return _expected(best, none)
     rescaled = " (with --rescale)" if best["rescale"] else ""
     if none:
         return (
@@ -142,4 +178,13 @@ def _advice(ranking: Sequence[Report], none: bool) -> str:
         )
     return f"'{best['model']}'{rescaled} is nearest" + (
         " and fits." if best["fits"] else ", though only others are within their own spread."
+    )
+
+
+def _expected(best: Report, none: bool) -> str:
+    rescaled = " (with --rescale)" if best["rescale"] else ""
+    return (
+        f"'{best['model']}'{rescaled} is expected to do best: {best['expected']:.2g} times the VOI of the "
+        "average model, by the scores on data that look like these."
+        + (" None was trained on such images, so annotate some crops (adapt select)." if none else "")
     )

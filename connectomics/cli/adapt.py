@@ -30,12 +30,15 @@ def rank(
     volume: str,
     *,
     model: Annotated[list[str] | None, Parameter(negative="")] = None,
+    scores: Path | None = None,
     settings: Ranking = RANKING,
     region: Region = REGION,
     network: Network = NETWORK,
     report: Report = REPORT,
 ) -> None:
     """Say which models were trained on images like these: squared MMD, p-value, and whether any fits.
+
+    Likeness alone foretells the VOI badly (see the README's results): give --scores where there are any.
 
     Parameters
     ----------
@@ -44,14 +47,19 @@ def rank(
     model
         Name of a shipped model or path of a model folder; may be given many times. Default: every shipped
         model that segments.
+    scores
+        JSON file, a list of {"model": NAME, "data": NAME, "voi_sum": BITS}: how well a model did on data like
+        those that another, or the same, was trained on. Models are then ranked by what that lets expect of
+        them here: data that look like the volume count most.
     """
     from connectomics.pipeline.adapt import rank as run
 
     with session(report) as display:
-        result = run(volume, model or [], settings, region, network, display)
+        result = run(volume, model or [], settings, region, network, display, scores)
     lines = [
         f"{row['model']}: MMD^2 {row['mmd2']:.4f} ({row['mmd2_low']:.4f} to {row['mmd2_high']:.4f}), "
         f"p {row['p_value']:.3g}, {'fits' if row['fits'] else 'does not fit'}"
+        + (f", expected VOI {row['expected']:.2g} of the average" if row["expected"] is not None else "")
         + (" (needs --rescale)" if row["rescale"] else "")
         for row in result["ranking"]
     ]

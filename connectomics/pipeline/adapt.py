@@ -29,8 +29,9 @@ def rank(
     region: RegionSettings,
     inference: InferenceSettings,
     progress: Progress,
+    scores: Path | None = None,
 ) -> Report:
-    """Rank models by how near their training images are to a volume; see `adaptation.rank.rank_models`.
+    """Rank models by how well they fit a volume; see `adaptation.rank.rank_models`.
 
     Parameters
     ----------
@@ -42,14 +43,18 @@ def rank(
         What is compared, where, and where networks run.
     progress
         Told of the models.
+    scores
+        JSON of how well the models did on each other's data; see `adaptation.scores.read_scores`.
 
     Raises
     ------
     InputError
-        No such volume or model, nothing to compare, or no model that can be compared.
+        No such volume, model or scores, nothing to compare, or no model that can be compared.
     """
     from connectomics.adaptation.rank import rank_models
+    from connectomics.adaptation.scores import read_scores
 
+    known = read_scores(scores) if scores else []
     models = [find_model(name) for name in names]
     if not models:
         models = [model for model in list_models() if model.contract.task == "affinities"]
@@ -58,7 +63,7 @@ def rank(
     volume = part.volume.crop(Roi(part.offset, triple(size)))
     check_image(volume)
     device = _device(inference) if settings.features == "deepest" else "cpu"
-    report = rank_models(volume, models, settings, device, progress)
+    report = rank_models(volume, models, settings, device, progress, known)
     if not report["ranking"]:
         reasons = "; ".join(f"{row['model']}: {row['reason']}" for row in report["not_ranked"])
         raise InputError(f"adapt rank: no model can be compared with {volume.name}. {reasons}")

@@ -19,10 +19,10 @@ from tests.adaptation.conftest import save_small
 FEW = {"permutations": 99, "crops": 64, "features": "deepest"}
 
 
-def ranked(location, folders, **more):
+def ranked(location, folders, scores=(), **more):
     models = [find_model(folder) for folder in folders]
     settings = RankSettings(**(FEW | more))
-    return rank_models(open_volume(location), models, settings, "cpu", Silent())
+    return rank_models(open_volume(location), models, settings, "cpu", Silent(), scores)
 
 
 @pytest.mark.parametrize("features", ["deepest", "common"])
