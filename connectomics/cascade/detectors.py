@@ -111,7 +111,7 @@ def _network_scorer(
     from connectomics.inference.predictor import affine_for
     from connectomics.networks.models import check_fits, find_model
 
-    model = find_model(detector.model or "")
+    model = find_model(detector.model or "", "detector")
     if [head.kind for head in model.contract.heads] != ["detector"]:
         raise ModelError(
             f"model '{model.contract.name}': is no detector; train one with targets.detector = true."

@@ -53,7 +53,7 @@ def show(name: str, *, report: Report = REPORT) -> None:
         deliver(what | asdict(cost_of(network, 1, 3)), report, name)
         return
     try:
-        model = find_model(name)
+        model = find_model(name, "model")
     except ModelError as error:
         raise ModelError(f"{error} Architectures: {', '.join(sorted(ARCHITECTURES))}.") from None
     contract = model.contract
@@ -76,7 +76,7 @@ def export(name: str, folder: Path, *, report: Report = REPORT) -> None:
     from connectomics.networks.models import find_model
 
     with session(report):
-        model = find_model(name)
+        model = find_model(name, "model")
         if folder.exists():
             raise OutputExistsError(f"{folder}: exists already. Choose another folder.")
         with appearing(folder) as staged:

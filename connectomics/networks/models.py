@@ -75,13 +75,15 @@ def _open(folder: Path) -> Model:
     return model
 
 
-def find_model(name_or_path: str | Path) -> Model:
+def find_model(name_or_path: str | Path, asked_by: str = "--model") -> Model:
     """Return the model at a path, or the shipped model of that name.
 
     Parameters
     ----------
     name_or_path
         A folder with contract.json and weights.safetensors (or that contract), or a shipped model's name.
+    asked_by
+        The option or setting that names it, for the message.
 
     Raises
     ------
@@ -100,7 +102,7 @@ def find_model(name_or_path: str | Path) -> Model:
                 return _open(folder / name)
     names = {model.weights.parent.name for model in list_models()}
     what = "has no contract.json" if path.is_dir() else "no such model"
-    raise ModelError(f"--model {name}: {what}.{did_you_mean(name, names)}")
+    raise ModelError(f"{asked_by} {name}: {what}.{did_you_mean(name, names)}")
 
 
 def list_models() -> list[Model]:

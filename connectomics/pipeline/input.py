@@ -65,7 +65,7 @@ def _identity_of(cascade: Cascade | None) -> dict[str, Any]:
         return {}
     names = [one.detector.model for one in cascade.levels if one.detector.model is not None]
     return {"cascade": cascade.model_dump(mode="json")} | (
-        {"detectors": [find_model(name).sha256 for name in names]} if names else {}
+        {"detectors": [find_model(name, "detector").sha256 for name in names]} if names else {}
     )
 
 

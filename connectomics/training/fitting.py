@@ -82,7 +82,7 @@ def start_from(module: NetworkTraining, where: str) -> None:
 
 def _weights_of_model(where: str, checkpoint: Path) -> dict[str, Any]:
     try:
-        return load_network(find_model(where)).state_dict()
+        return load_network(find_model(where, "start_from")).state_dict()
     except ModelError as error:
         raise SettingsError(
             f"start_from: {checkpoint} does not exist; name the folder of a run, or a model ({error})"

@@ -180,7 +180,7 @@ class _FrozenNetwork:
         from connectomics.networks.checkpoint import load_network
         from connectomics.networks.models import check_fits, find_model
 
-        found = find_model(model)
+        found = find_model(model, "translation.membrane_model")
         check_fits(found, voxel_size)
         contract = found.contract
         if not contract.offsets or contract.heads[0].kind != "affinities":

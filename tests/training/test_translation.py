@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from connectomics.errors import InputError, SettingsError
+from connectomics.errors import InputError, ModelError, SettingsError
 from connectomics.inference.passes import plan_passes
 from connectomics.networks.build import build_network
 from connectomics.networks.checkpoint import load_network, save_model
@@ -223,6 +223,8 @@ def test_a_membrane_network_must_fit(em_model):
         MembraneLoss([em_model], (10, 10, 10), grey, (7, 8, 8))
     with pytest.raises(SettingsError, match="does not fit"):
         MembraneLoss([em_model], (10, 10, 10), grey, (8, 8, 8)).check_crop((6, 8, 8))
+    with pytest.raises(ModelError, match=r"^translation.membrane_model no-such: no such model"):
+        MembraneLoss(["no-such"], (10, 10, 10), grey, (8, 8, 8))
     with pytest.raises(SettingsError, match="membrane_model"):
         TrainSettings.parse({"translation": {"membrane": 1}, "steps": 1})
     with pytest.raises(SettingsError, match="membrane_model"):
