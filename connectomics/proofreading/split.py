@@ -121,7 +121,8 @@ def split_between(
     known = sorted(set(goal.values()))
     if len(known) < 2:
         raise InputError("split: needs seeds of at least two groups.")
-    names = np.array(sorted(voxels), np.int64)
+    # of a fragment that was cut whole nothing is left that its neighbours could hang on
+    names = np.array(sorted(name for name, left in voxels.items() if left > 0), np.int64)
     seeds = np.array(
         [known.index(goal[name]) + 1 if name in goal else 0 for name in names.tolist()], np.int64
     )

@@ -179,6 +179,23 @@ def test_seeds_that_split_nothing_are_refused(drawn, drawing, seeds, says):
         assert session.revision == 0 and not session.can_undo
 
 
+def test_what_goes_on_from_a_piece_goes_with_it(tmp_path, drawing):
+    """Nothing is left of the fragment that is cut, so nothing hangs on it."""
+    tube = drawing.tubes()
+    whole = np.zeros_like(tube.fragments)
+    whole[:, 4:16, :32] = 1  # two tubes as one; the narrower, upper one goes on as fragment 2
+    whole[:, 4:8, 32:] = 2
+    path = tmp_path / "out.zarr"
+    drawing.write_output(path, whole, np.array([0, 1, 1]), tube.affinities, keep_affinities=True)
+    with ReviewSession.open(path, "ann") as session:
+        upper, lower, beyond = (
+            tuple((np.array(s) + 0.5) * drawing.VOXEL_SIZE + drawing.OFFSET)
+            for s in [(4, 5, 16), (4, 12, 16), (4, 5, 48)]
+        )
+        session.split([Seed(upper, 1), Seed(lower, 2)])
+        assert session.segment_at(beyond) == session.segment_at(upper) != session.segment_at(lower)
+
+
 @pytest.mark.parametrize("affinities", [True, False])
 def test_a_fragment_with_two_seeds_is_cut(tmp_path, drawing, affinities):
     tube = drawing.tubes()
