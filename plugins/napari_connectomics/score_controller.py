@@ -14,6 +14,7 @@ from connectomics.io.volume import Volume
 from connectomics.pipeline.error_list import ErrorList
 from connectomics.pipeline.layer import Layer
 from connectomics.pipeline.shown import Comparison, compare_shown
+from connectomics.proofreading.log import FOLDER
 from connectomics.roi import Roi
 from napari_connectomics.sessions import session_on
 
@@ -112,6 +113,14 @@ def _truth(truth: Layer | str) -> Volume | Skeletons:
             return open_volume(location)
         except ConnectomicsError:
             raise no_skeletons from None
+
+
+def unseen_edits(layer: Layer | None) -> list[str]:
+    """Authors whose edits lie beside a segmentation while no review of it is open: they are not scored."""
+    if layer is None or is_url(layer.location) or session_on(layer.location) is not None:
+        return []
+    folders = [parent / FOLDER for parent in Path(layer.location).parents]
+    return sorted(log.stem for folder in folders for log in folder.glob("*.jsonl") if log.stat().st_size)
 
 
 def rows(comparison: Comparison) -> list[Row]:

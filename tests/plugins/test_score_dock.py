@@ -36,17 +36,21 @@ def test_before_and_after_the_edits_and_to_an_error(dock, viewer, reviewed, qtbo
     score(dock, qtbot)
     before, after = cells(dock, "normalised run length")
     assert float(before) < 0.5 and after == "" and dock.list.count() == 2, dock.message.text()
-    assert len(viewer.layers[ERRORS].data) == 2
+    assert len(viewer.layers[ERRORS].data) == 2 and "not in these" not in dock.message.text()
     with ReviewSession.open(reviewed, "ann") as session:
         sessions.announce(session)
         session.apply()
         score(dock, qtbot)
         assert cells(dock, "normalised run length")[0] == before
         assert float(cells(dock, "normalised run length")[1]) > float(before) and dock.list.count() == 1
+        assert "not in these" not in dock.message.text()
         dock.list.setCurrentRow(0)
         np.testing.assert_allclose(viewer.camera.center[-2:], dock.errors.places[0][1:])
         shoot("score")
         sessions.retire(session)
+    score(dock, qtbot)
+    assert cells(dock, "normalised run length") == [before, ""]
+    assert "Edits of ann are not in these" in dock.message.text()
 
 
 def test_a_click_on_a_point_goes_there(dock, viewer, qtbot):

@@ -145,7 +145,10 @@ class ScoreDock(QWidget):
             return
         self._show_rows(result)
         self._show_errors(result.errors)
-        self.message.say(f"{len(result.errors)} errors, the costliest first.")
+        said = f"{len(result.errors)} errors, the costliest first."
+        if unseen := score_controller.unseen_edits(self._chosen(self.segmentation)):
+            said += f" Edits of {', '.join(unseen)} are not in these: begin the review to score them."
+        self.message.say(said)
 
     def _show_rows(self, result: Comparison) -> None:
         rows = score_controller.rows(result)
