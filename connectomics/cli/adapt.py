@@ -181,13 +181,17 @@ def _gain(result: Mapping[str, Any]) -> list[str]:
 
 
 @adapt.command
-def plan(*runs: Path, settings: Planning = PLANNING, report: Report = REPORT) -> None:
+def plan(
+    *runs: Path, picture: Path | None = None, settings: Planning = PLANNING, report: Report = REPORT
+) -> None:
     """Say what more annotated cubes would buy, with an interval, and when to annotate no more.
 
     Parameters
     ----------
     runs
         Folders of `adapt finetune` runs on 1, 2, 4, ... cubes (its option --crops), scored on the same crops.
+    picture
+        Draw the scores, the fitted curve and its interval to this file (.png, .svg, .pdf).
     """
     from connectomics.errors import InputError
     from connectomics.pipeline.adapt import plan as make_plan
@@ -195,7 +199,7 @@ def plan(*runs: Path, settings: Planning = PLANNING, report: Report = REPORT) ->
     if not runs:
         raise InputError("adapt plan: name the folders of two or more runs of 'adapt finetune'.")
     with session(report):
-        result = make_plan(runs, settings)
+        result = make_plan(runs, settings, picture)
     lines = [
         f"{row['cubes']} cubes: VOI {row['voi']:.3f} ({row['voi_low']:.3f} to {row['voi_high']:.3f})"
         for row in result["predictions"]

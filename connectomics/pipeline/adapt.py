@@ -166,9 +166,16 @@ def finetune(
     return {"model": str(renewed_model(model, annotations, todo, output / "model")), "cubes": 0, "scores": {}}
 
 
-def plan(folders: Sequence[Path], settings: PlanSettings) -> Report:
-    """What more annotation would buy, from what runs of `finetune` left."""
+def plan(folders: Sequence[Path], settings: PlanSettings, picture: Path | None = None) -> Report:
+    """What more annotation would buy, from what runs of `finetune` left; drawn, if a picture is named."""
     from connectomics.adaptation.plan import plan as make_plan
+    from connectomics.adaptation.plan_picture import check_picture, save_plan
     from connectomics.adaptation.runs import read_runs
 
-    return make_plan(*read_runs(folders), settings)
+    if picture is not None:
+        check_picture(picture)
+    cubes, scores = read_runs(folders)
+    report = make_plan(cubes, scores, settings)
+    if picture is not None:
+        save_plan(picture, cubes, scores, settings)
+    return report

@@ -68,7 +68,9 @@ def test_plan_reads_what_runs_left(models, done, tmp_path, capsys):
     for cubes in (1, 2):
         assert finetune(models, done, tmp_path / f"run{cubes}", "--crops", str(cubes)) == 0
     runs = [str(tmp_path / f"run{cubes}") for cubes in (1, 2)]
-    assert run(["adapt", "plan", *runs, "--json", str(tmp_path / "plan.json")]) == 0
+    drawn = ["--picture", str(tmp_path / "plan.svg")]
+    assert run(["adapt", "plan", *runs, "--json", str(tmp_path / "plan.json"), *drawn]) == 0
+    assert "<svg" in (tmp_path / "plan.svg").read_text()
     found = json.loads((tmp_path / "plan.json").read_text())
     assert [point["cubes"] for point in found["points"]] == [1, 2]
     assert isinstance(found["annotate_more"], bool) and found["predictions"][0]["cubes"] == 4

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from connectomics.adaptation.plan import fit_curve, plan
+from connectomics.adaptation.plan_picture import check_picture, draw_plan, save_plan
 from connectomics.adaptation.settings import PlanSettings
 from connectomics.errors import InputError
 
@@ -57,6 +58,27 @@ def test_more_seeds_make_the_interval_narrower():
 def test_a_curve_that_rises_is_taken_as_flat():
     found = plan([1, 2, 4], [0.8, 0.82, 0.85], PLAN)
     assert not found["annotate_more"] and found["gain_low"] >= 0
+
+
+def test_the_picture_shows_what_the_report_says(tmp_path):
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    scores = law([1, 2, 4]).tolist()
+    draw_plan(axes, [1, 2, 4], scores, PLAN)
+    curve, _, points = axes.lines
+    assert points.get_xydata().tolist() == [[n, y] for n, y in zip([1, 2, 4], scores, strict=True)]
+    last = plan([1, 2, 4], scores, PLAN)["predictions"][-1]
+    assert curve.get_xydata()[-1].tolist() == pytest.approx([last["cubes"], last["voi"]])
+    (band,) = axes.collections
+    edges = band.get_paths()[0].vertices
+    assert edges[edges[:, 0] > 31.9, 1].max() == pytest.approx(last["voi_high"])
+    save_plan(tmp_path / "plan.png", [1, 2, 4], scores, PLAN)
+    assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match="nowhere"):
+        save_plan(tmp_path / "nowhere" / "plan.png", [1, 2, 4], scores, PLAN)
+    with pytest.raises(InputError, match=r"ends with \.png"):
+        check_picture(tmp_path / "plan.txt")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ CASES = {
     "adapt finetune --model TOY --annotations BAD/foreign --output out --device gpu": "--device",
     "adapt plan": "two or more runs",
     "adapt plan BAD/foreign": r"no adaptation\.json",
+    "adapt plan BAD/foreign --picture plan.txt": r"plan\.txt: name a file that ends with \.png",
     "train BAD/foreign": r"train\.toml",
 }
 
