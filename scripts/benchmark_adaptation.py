@@ -174,7 +174,6 @@ class Bench:
 
     def recipe(self, seed: int, volumes: list, family: str, minutes: float) -> dict:
         scale = self.scale
-        background = "unlabelled" if family == FIB25 else "true"
         return {
             "seed": seed, "steps": scale.steps, "max_minutes": minutes, "crop": [scale.crop] * 3, "batch": 1,
             "device": self.options.device, "checkpoint_every": 50 if self.options.toy else 250,
@@ -182,7 +181,8 @@ class Bench:
             "data": {
                 "voxel_size": SIZE, "modality": "em" if family == FIB25 else FAMILIES[family].modality,
                 "volumes": [
-                    {"raw": f"{v}/raw", "labels": f"{v}/labels", "background": background} for v in volumes
+                    {"raw": f"{v}/raw", "labels": f"{v}/labels", "background": background_of(family)}
+                    for v in volumes
                 ],
             },
             "network": {
@@ -236,7 +236,11 @@ class Bench:
             taken = read_todo(folder).crops[:cubes]
             values = self.recipe(seed, [], target, minutes)
             values["data"]["volumes"] = [
-                {"raw": str(folder / c.raw), "labels": str(folder / c.annotation), "background": "true"}
+                {
+                    "raw": str(folder / c.raw),
+                    "labels": str(folder / c.annotation),
+                    "background": background_of(target),
+                }
                 for c in taken
             ]
             model = find_model(train(TrainSettings.parse(values), run))
@@ -260,12 +264,13 @@ class Bench:
             return folder
         scale, building = self.scale, folder.with_name(f"{folder.name}.building-{os.getpid()}")
         chosen = SelectSettings(
-            strategy=strategy, crop=(scale.cube,) * 3, candidates=scale.candidates, seed=seed
-        )
+            strategy=strategy, crop=(scale.cube,) * 3, candidates=scale.candidates, seed=seed,
+            background=background_of(target),
+        )  # fmt: skip
         adapt.select(
-            f"{pool}/raw", str(self.model(family, seed).weights.parent), max(scale.counts), building, chosen,
-            region=RegionSettings(voxel_size=SIZE), inference=self.inference, rescale=False, exclude=[],
-            progress=Silent(),
+            f"{pool}/raw", str(self.model(family, seed).weights.parent), self.counts(target)[-1], building,
+            chosen, region=RegionSettings(voxel_size=SIZE), inference=self.inference, rescale=False,
+            exclude=[], progress=Silent(),
         )  # fmt: skip
         truth = open_volume(f"{pool}/labels", SIZE)
         for crop in read_todo(building).crops:
@@ -315,8 +320,10 @@ class Bench:
         keys = [{"kind": "source", "family": f, "seed": s} for s in o.seeds for f in o.families]
         pairs = list(itertools.permutations(o.families, 2))
         keys += [{"kind": "transfer", "source": a, "target": b, "seed": s} for s in o.seeds for a, b in pairs]
-        counts = [n for n in self.scale.counts if n in (o.counts or self.scale.counts)]
-        for s, target, n, start in itertools.product(o.seeds, o.targets, counts, o.starts):
+        asked = o.counts or self.scale.counts
+        for s, target, n, start in itertools.product(o.seeds, o.targets, asked, o.starts):
+            if n not in self.counts(target):
+                continue
             for strategy in ("random",) if start == "scratch" else o.strategies:
                 keys.append(
                     {
@@ -330,6 +337,10 @@ class Bench:
                     }
                 )
         return keys
+
+    def counts(self, target: str) -> list:
+        """Numbers of cubes that a target has room for."""
+        return [n for n in self.scale.counts if target != FIB25 or n <= FIB25_CUBES]
 
     def missing(self) -> list:
         done = [{k: row.get(k) for k in KEYS[row["kind"]]} for row in self.rows()]
@@ -351,8 +362,15 @@ KEYS = {
     "transfer": ("kind", "source", "target", "seed"),
     "curve": ("kind", "target", "start", "strategy", "n", "seed", "learning_minutes"),
 }
+FIB25_CUBES = 8
+"""So many cubes of 64^3 fit side by side into its 120 x 250 x 250 voxels, and one more."""
 FIB25_SECTIONS = {"train": (0, 120), "pool": (0, 120), "validation": (120, 140), "test": (150, 250)}
 """Never z = 140..149; z >= 150 is reported alone."""
+
+
+def background_of(family: str) -> str:
+    """What label 0 means."""
+    return "unlabelled" if family == FIB25 else "true"
 
 
 def draw(family: Family, seed: int, edge: int):
