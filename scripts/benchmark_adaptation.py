@@ -31,15 +31,14 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from adaptation_rows import DISTANCES, EXPECTED, STARTS, summary, with_expected
+from adaptation_rows import draw as draw_curves
 from benchmark_table import add_row, read_rows
-from scipy.stats import spearmanr
 
 from connectomics.adaptation.features import normalisation_of, target_crops, target_features
 from connectomics.adaptation.mmd import compare_samples, within_source
-from connectomics.adaptation.plan import plan
 from connectomics.adaptation.rank import relative_distance
-from connectomics.adaptation.scores import Score, expected_scores
-from connectomics.adaptation.settings import AdaptSettings, PlanSettings, SelectSettings
+from connectomics.adaptation.settings import AdaptSettings, SelectSettings
 from connectomics.blockwise.progress import Silent
 from connectomics.evaluation.volumes import VoiTable
 from connectomics.inference.predictor import predictor_for
@@ -66,12 +65,6 @@ SIZE = (33.0, 33.0, 33.0)
 OFFSETS = [[-d * (axis == k) for k in range(3)] for d in (1, 3, 9) for axis in range(3)]
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.1), 2)
 STRATEGIES = ("random", "median-uncertainty", "entropy", "core-set", "run-length")
-DISTANCES = ("mmd2_common", "relative_common", "mmd2_deepest", "relative_deepest")
-OWN = "own VOI"
-"""How well a source does on its own family, in place of a distance."""
-EXPECTED = "expected"
-"""`adapt rank --scores`: how well it did on other families, those like the target counting most."""
-STARTS = ("scratch", "worst", "random", "chosen")
 
 
 @dataclass(frozen=True)
@@ -346,6 +339,12 @@ class Bench:
         done = [{k: row.get(k) for k in KEYS[row["kind"]]} for row in self.rows()]
         return [key for key in self.wanted() if key not in done]
 
+    def say_missing(self) -> None:
+        missing = self.missing()
+        print(f"\n{len(missing)} of {len(self.wanted())} rows are missing" + (", first:" if missing else "."))
+        for key in missing[:5]:
+            print("  " + json.dumps(key))
+
     def run(self) -> None:
         until = time.monotonic() + 60 * self.options.stop_after
         for key in self.missing():
@@ -393,101 +392,6 @@ def write(path: Path, raw, labels) -> None:
     partial.replace(path)
 
 
-def with_expected(rows: list, transfers: list) -> list:
-    """Transfers with what `adapt rank` expects of each source, from every row that is not of its target."""
-
-    def expected(target: str, seed: int) -> dict:
-        of = [r for r in rows if r["kind"] != "curve" and r["seed"] == seed]
-        scores = [
-            Score(model=r.get("family") or r["source"], data=r.get("family") or r["target"], voi_sum=r["voi"])
-            for r in of
-            if target not in (r.get("family"), r.get("source"), r.get("target"))
-        ]
-        distance = {r["source"]: r["mmd2_common"] for r in of if r.get("target") == target}
-        return expected_scores(scores, distance)
-
-    keys = {(r["target"], r["seed"]) for r in transfers}
-    found = {key: expected(*key) for key in keys}
-    return [r | {EXPECTED: found[r["target"], r["seed"]].get(r["source"], np.nan)} for r in transfers]
-
-
-def summary(bench: Bench) -> None:
-    """Print what the rows say."""
-    rows = bench.rows()
-    own = {(row["family"], row["seed"]): row["voi"] for row in rows if row["kind"] == "source"}
-    transfers = [
-        row | {OWN: own.get((row["source"], row["seed"]), np.nan)}
-        for row in rows
-        if row["kind"] == "transfer"
-    ]
-    transfers = with_expected(rows, transfers)
-    print("| what a source is chosen by | rank correlation with VOI over sources | regret of the least |")
-    print("|---|---|---|")
-    for kind in (*DISTANCES, OWN, EXPECTED):
-        print(f"| {kind} | {correlation(transfers, kind)} | {regret(transfers, kind)} |")
-    curves = [row for row in rows if row["kind"] == "curve"]
-    counts = " | ".join(f"n = {n}" for n in bench.scale.counts)
-    print(f"\n| target | minutes | start | strategy | {counts} |")
-    print("|---" * (4 + len(bench.scale.counts)) + "|")
-    names = ("target", "learning_minutes", "start", "strategy")
-    groups = {tuple(row[name] for name in names) for row in curves}
-    for group in sorted(groups, key=lambda g: (*g[:2], STARTS.index(g[2]), g[3])):
-        of = [row for row in curves if tuple(row[name] for name in names) == group]
-        cells = [spread([r["voi"] for r in of if r["n"] == n]) for n in bench.scale.counts]
-        target, minutes, *rest = group
-        print(f"| {target} | {minutes:g} | {' | '.join(rest)} | {' | '.join(cells)} |")
-    errors = foreseen(curves)
-    print(f"\nplan: VOI at 8 and 16 foreseen from n <= 4, relative error: {spread(errors)}" if errors else "")
-    missing = bench.missing()
-    print(f"\n{len(missing)} of {len(bench.wanted())} rows are missing" + (", first:" if missing else "."))
-    for key in missing[:5]:
-        print("  " + json.dumps(key))
-
-
-def correlation(transfers: list, kind: str) -> str:
-    """Mean over targets and seeds of Spearman's correlation over sources; interval: bootstrap over those."""
-    values = []
-    for target, seed in sorted({(r["target"], r["seed"]) for r in transfers}):
-        of = [r for r in transfers if (r["target"], r["seed"]) == (target, seed)]
-        if len(of) >= 3:
-            values.append(float(spearmanr([r[kind] for r in of], [r["voi"] for r in of])[0]))
-    values = [v for v in values if np.isfinite(v)]
-    if not values:
-        return "too few"
-    drawn = np.random.default_rng(0).choice(values, (2000, len(values))).mean(1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return f"{np.mean(values):.2f} ({low:.2f} to {high:.2f}), {len(values)} targets x seeds"
-
-
-def regret(transfers: list, kind: str) -> str:
-    """VOI of the chosen source against that of the best one: the difference in bits, and relative to it."""
-    values = []
-    for target, seed in sorted({(r["target"], r["seed"]) for r in transfers}):
-        of = [r for r in transfers if (r["target"], r["seed"]) == (target, seed)]
-        chosen, best = min(of, key=lambda row: row[kind])["voi"], min(row["voi"] for row in of)
-        values.append((chosen - best, chosen / max(1e-9, best) - 1))
-    if not values:
-        return "too few"
-    bits, share = np.mean(values, 0)[0], [100 * relative for _, relative in values]
-    return f"{bits:.3f} bits; mean {np.mean(share):.0f}%, median {np.median(share):.0f}%"
-
-
-def foreseen(curves: list) -> list:
-    """Relative errors of what `plan` says of 8 and 16 cubes from fewer, for each curve and seed."""
-    errors = []
-    names = ("target", "start", "strategy", "seed", "learning_minutes")
-    for key in sorted({tuple(row[name] for name in names) for row in curves}):
-        found = {row["n"]: row["voi"] for row in curves if tuple(row[name] for name in names) == key}
-        if {1, 2, 4} <= found.keys():
-            said = plan([1, 2, 4], [found[n] for n in (1, 2, 4)], PlanSettings())["predictions"]
-            errors += [abs(r["voi"] / found[r["cubes"]] - 1) for r in said if found.get(r["cubes"])]
-    return errors
-
-
-def spread(values: list) -> str:
-    return f"{np.mean(values):.3f} ({min(values):.3f} - {max(values):.3f})" if values else "missing"
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -508,6 +412,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--fib25", type=Path, help="fib25_train2.h5: adds real EM as a family")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--picture", type=Path, help="draw the curves to this file")
     parser.add_argument("--show", action="store_true", help="only print what there is")
     parser.add_argument("--toy", action="store_true", help="tiny volumes and networks")
     options = parser.parse_args()
@@ -525,4 +430,8 @@ if __name__ == "__main__":
     bench = Bench(parse())
     if not bench.options.show:
         bench.run()
-    summary(bench)
+    rows = [row for row in bench.rows() if row["seed"] in bench.options.seeds]
+    summary(rows, bench.scale.counts)
+    bench.say_missing()
+    if bench.options.picture:
+        draw_curves(rows, bench.options.picture)
