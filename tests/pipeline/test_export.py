@@ -157,12 +157,16 @@ def open_table(out):
 
 
 DIE = """
-import os, signal, sys
+import os, signal, sys, time
+from pathlib import Path
 from connectomics.io.volume import Volume
 write, blocks = Volume.write_box, []
 def dying(self, box, array):
     blocks.append(box)
     if len(blocks) > 2:
+        ledger, until = Path(sys.argv[3], "ledger"), time.monotonic() + 60
+        while len(list(ledger.rglob("0*.json"))) < 2 and time.monotonic() < until:
+            time.sleep(0.01)  # blocks are recorded by another thread
         os.kill(os.getpid(), signal.SIGKILL)
     write(self, box, array)
 Volume.write_box = dying
