@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
 from connectomics.errors import InputError
@@ -38,17 +39,17 @@ def read_scores(path: Path) -> list[Score]:
     Raises
     ------
     InputError
-        No such file, or not such a list.
+        No such file, or not such a list, or an empty one.
     """
     try:
         listed = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"scores {path}: {error}") from error
-    if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
+        raise InputError(f"--scores {path}: {error}") from error
+    if not isinstance(listed, list) or not listed or not all(isinstance(row, dict) for row in listed):
         raise InputError(
-            f'scores {path}: expected a list of objects, each {{"model": ..., "data": ..., "voi_sum": ...}}'
+            f'--scores {path}: expected a list of objects, each {{"model": ..., "data": ..., "voi_sum": ...}}'
         )
-    return [Score.parse(row, f"scores {path}, number {k + 1}") for k, row in enumerate(listed)]
+    return [Score.parse(row, f"--scores {path}, number {k + 1}") for k, row in enumerate(listed)]
 
 
 def known_as(name: str) -> str:
@@ -79,18 +80,15 @@ def expected_scores(scores: Iterable[Score], distance: Mapping[str, float]) -> d
     by_data: dict[str, dict[str, float]] = defaultdict(dict)
     for score in scores:
         by_data[known_as(score.data)][known_as(score.model)] = float(np.log(score.voi_sum + FLOOR))
-    nearest = min((distance[data] for data in by_data if data in distance), default=0.0)
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for data, logs in by_data.items():
-        if data not in distance or len(logs) < 2:
-            continue
-        weight = float(np.exp((nearest - distance[data]) / WIDTH))
-        average = float(np.mean(list(logs.values())))
-        for model, value in logs.items():
-            found[model].append((weight, value - average))
-    return {model: float(np.exp(_weighted_mean(pairs))) for model, pairs in found.items()}
+        if data in distance and len(logs) > 1:
+            average = float(np.mean(list(logs.values())))
+            for model, value in logs.items():
+                found[model].append((distance[data], value - average))
+    return {model: _expectation(*np.transpose(pairs)) for model, pairs in found.items()}
 
 
-def _weighted_mean(pairs: list[tuple[float, float]]) -> float:
-    weights, values = np.array(pairs).T
-    return float((weights * values).sum() / max(weights.sum(), 1e-300))
+def _expectation(distances: NDArray[np.float64], differences: NDArray[np.float64]) -> float:
+    weights = np.exp((distances.min() - distances) / WIDTH)
+    return float(np.exp(np.average(differences, weights=weights)))

@@ -40,6 +40,8 @@ def test_neither_how_hard_data_are_nor_a_common_distance_matters(harder, farther
 def test_far_data_still_tell_and_single_scores_do_not():
     assert expected_scores(scores(), {"x": 1e6})["a"] < 1
     assert expected_scores(scores({("a", "x"): 0.1}), {"x": 0.0}) == {}
+    alone = scores({("c", "z"): 0.1})
+    assert expected_scores([*scores(), *alone], {"x": 1e6, "z": 0.0})["a"] < 1
     assert expected_scores(scores(), {"z": 0.0}) == {} == expected_scores([], {"x": 0.0})
 
 
@@ -61,6 +63,7 @@ BAD = {
     "no": "Expecting value",
     "{}": "expected a list",
     "[1]": "expected a list",
+    "[]": "expected a list",
     '[{"model": "a", "data": "b"}]': "voi_sum",
     '[{"model": "a", "data": "b", "voi": 1}]': "voi_sum",
     '[{"model": "a", "data": "b", "voi_sum": -1}]': "voi_sum",
