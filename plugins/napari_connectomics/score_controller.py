@@ -119,8 +119,9 @@ def unseen_edits(layer: Layer | None) -> list[str]:
     """Authors whose edits lie beside a segmentation while no review of it is open: they are not scored."""
     if layer is None or is_url(layer.location) or session_on(layer.location) is not None:
         return []
-    folders = [parent / FOLDER for parent in Path(layer.location).parents]
-    return sorted(log.stem for folder in folders for log in folder.glob("*.jsonl") if log.stat().st_size)
+    outputs = Path(layer.location).parents[1:2]  # OUT.zarr of OUT.zarr/labels/NAME
+    logs = [log for output in outputs for log in (output / FOLDER).glob("*.jsonl")]
+    return sorted(log.stem for log in logs if log.stat().st_size)
 
 
 def rows(comparison: Comparison) -> list[Row]:
