@@ -98,7 +98,7 @@ def regret(transfers: list, kind: str) -> str:
     return f"{bits:.3f} bits; mean {np.mean(share):.0f}%, median {np.median(share):.0f}%"
 
 
-def draw(rows: list, path: Path) -> None:
+def draw_curves(rows: list, path: Path) -> None:
     """Draw the curves of the chosen source that have scores beyond those that are fitted, a panel each."""
     from matplotlib.figure import Figure
 

@@ -31,8 +31,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from adaptation_rows import DISTANCES, EXPECTED, STARTS, summary, with_expected
-from adaptation_rows import draw as draw_curves
+from adaptation_rows import DISTANCES, EXPECTED, STARTS, draw_curves, summary, with_expected
 from benchmark_table import add_row, read_rows
 
 from connectomics.adaptation.features import normalisation_of, target_crops, target_features

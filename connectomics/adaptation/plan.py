@@ -31,6 +31,10 @@ _NOISE, _TYPICAL_NOISE, _NOISE_SPREAD = (0.01, 0.5), 0.1, 0.7
 either way, as training seeds differ. Three scores alone cannot tell it."""
 
 
+AHEAD = (2, 4, 8)
+"""Numbers of cubes that are foreseen, over the most so far."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """score(n) = floor + scale n^-exponent, as a weighted set of curves that the scores allow.
@@ -121,9 +125,9 @@ def plan(cubes: Sequence[float], scores: Sequence[float], settings: PlanSettings
         ``annotate_more`` and ``advice``.
     """
     curve, most = fit_curve(cubes, scores), max(cubes)
-    shares = ((1 - settings.coverage) / 2, 0.5, (1 + settings.coverage) / 2)
+    shares = interval_shares(settings)
     rows = []
-    for factor in (2, 4, 8):
+    for factor in AHEAD:
         low, middle, high = curve.quantiles(curve.at(factor * most), shares)
         rows.append({"cubes": int(factor * most), "voi": middle, "voi_low": low, "voi_high": high})
     now = curve.at(most)
@@ -141,6 +145,11 @@ def plan(cubes: Sequence[float], scores: Sequence[float], settings: PlanSettings
         "annotate_more": more,
         "advice": _advice(int(most), rows[0], (gain_low, gain, gain_high), more),
     }
+
+
+def interval_shares(settings: PlanSettings) -> tuple[float, float, float]:
+    """Quantiles of the low end, the middle and the high end of what is foreseen."""
+    return (1 - settings.coverage) / 2, 0.5, (1 + settings.coverage) / 2
 
 
 def _advice(most: int, row: dict[str, Any], gain: tuple[float, float, float], more: bool) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from connectomics.adaptation.plan import fit_curve
+from connectomics.adaptation.plan import AHEAD, fit_curve, interval_shares
 from connectomics.adaptation.settings import PlanSettings
 from connectomics.errors import InputError
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SUFFIXES = (".png", ".svg", ".pdf")
-
-_AHEAD = 8
-"""Cubes up to this many times those so far are foreseen, as in the report."""
 
 
 def draw_plan(axes: "Axes", cubes: Sequence[float], scores: Sequence[float], settings: PlanSettings) -> None:
@@ -32,8 +29,8 @@ def draw_plan(axes: "Axes", cubes: Sequence[float], scores: Sequence[float], set
         ``coverage`` is that of the interval.
     """
     curve = fit_curve(cubes, scores)
-    places = np.geomspace(min(cubes), _AHEAD * max(cubes), 60)
-    shares = ((1 - settings.coverage) / 2, 0.5, (1 + settings.coverage) / 2)
+    places = np.geomspace(min(cubes), max(AHEAD) * max(cubes), 60)
+    shares = interval_shares(settings)
     low, middle, high = np.transpose([curve.quantiles(curve.at(n), shares) for n in places])
     axes.fill_between(places, low, high, color="#648fff", alpha=0.25, lw=0, label=f"{settings.coverage:.0%}")
     axes.plot(places, middle, color="#648fff", label="fitted curve")
@@ -52,7 +49,7 @@ def save_plan(path: Path, cubes: Sequence[float], scores: Sequence[float], setti
     Raises
     ------
     InputError
-        The file is to be of another kind, or cannot be written.
+        It cannot be written.
     """
     from matplotlib.figure import Figure
 
